@@ -99,8 +99,8 @@ def inside(module: str, packages: tuple[str, ...]) -> bool:
 def imports_of(module: str) -> Iterator[tuple[int, str]]:
     """Each (line, dotted name) that `module` imports, wherever the import stands.
 
-    `from a.b import c` gives `a.b` where c is a name in a module of ours, else `a.b.c`: for a module of others
-    only it knows whether `c` is a module.
+    `from a.b import c` gives `a.b` where c is a name in a module of ours, else `a.b.c`: of a module of others
+    we cannot know whether `c` is a module.
     """
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -302,7 +302,7 @@ def modules_after(code: str, *options: str) -> set[str]:
 
 
 def test_dronectl_starts_without_twisted() -> None:
-    """Every verb's module counts: a verb is imported only when it is used, and may not bring the daemon along."""
+    """Every verb's module counts: a verb is imported only when used, and may not bring the daemon along."""
     names = sorted(name for name in MODULES if inside(name, ("droned.ctl",)) and "__main__" not in name)
     loaded = modules_after("\n".join(f"import {name}" for name in names), "-I")
     assert not [name for name in loaded if inside(name, ("twisted", "droned.daemon", "droned.services"))]
