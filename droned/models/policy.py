@@ -1,0 +1,171 @@
+"""What a configuration says about an app, as checked values.
+
+Rules of this module: every value here has passed the configuration's checks,
+so nothing is checked again; seconds are floats and end in `_s`, sizes are
+bytes; a missing bound is None, never a magic number. Defaults are those of
+the documentation's table and are stated here only.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class RestartWhen(enum.StrEnum):
+    """When an instance that ended by itself is started again (systemd's words and meanings)."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    ON_SUCCESS = "on-success"
+    NEVER = "never"
+
+
+class SignalTo(enum.StrEnum):
+    """Whom a signal reaches: the main process, its process group, or all that it started."""
+
+    MAIN = "main"
+    GROUP = "group"
+    TREE = "tree"
+
+
+class Leftovers(enum.StrEnum):
+    """What happens to the rest of the tree when the main process ends by itself."""
+
+    STOP = "stop"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartLimit:
+    """At most `count` automatic restarts within `within_s` seconds, then the instance has failed."""
+
+    count: int
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """When and how soon an instance is started again without a person."""
+
+    policy: RestartWhen = RestartWhen.ON_FAILURE
+    delay_s: float = 0.5
+    max_delay_s: float = 30.0
+    jitter: float = 0.25
+    """Share by which a delay may move either way, 0.0-1.0."""
+    reset_after_s: float = 30.0
+    """A run of at least this long forgets the tries before it; its restart is at once."""
+    limit: RestartLimit | None = RestartLimit(count=10, within_s=600.0)
+    retry_failed_after_s: float | None = 300.0
+    success_exit: tuple[int, ...] = (0,)
+    permanent_exit: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopStep:
+    """One step of a stop: a signal (its number), whom it goes to, and how long it is given."""
+
+    signal: int
+    to: SignalTo
+    for_s: float | None
+    """Seconds until the next step; None in the last one."""
+
+
+DEFAULT_STOP: tuple[StopStep, ...] = (
+    StopStep(signal=15, to=SignalTo.MAIN, for_s=10.0),
+    StopStep(signal=15, to=SignalTo.TREE, for_s=2.0),
+    StopStep(signal=9, to=SignalTo.TREE, for_s=None),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPolicy:
+    """How long a process must stay up to count as running, and how long it may take to be ready."""
+
+    grace_s: float = 1.0
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceLimit:
+    """One rlimit: its name as in `ulimit` and `prlimit` (`nofile`), soft and hard; None is unlimited."""
+
+    name: str
+    soft: int | None
+    hard: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What is executed and in which world; texts may still hold the instance's ${DRONED_…} names."""
+
+    command: tuple[str, ...]
+    directory: str | None = None
+    env: Mapping[str, str] = field(default=NO_NAMES)
+    user: str | int | None = None
+    group: str | int | None = None
+    groups: tuple[str | int, ...] | None = None
+    umask: int | None = None
+    limits: tuple[ResourceLimit, ...] = ()
+    nice: int | None = None
+    oom_score_adj: int | None = None
+    no_new_privs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """Everything that the configuration says about one app."""
+
+    name: str
+    launch: Launch
+    labels: tuple[str, ...] = ("0",)
+    """The instances' labels, in the order of the file; `instances: 2` is ("0", "1")."""
+    restart: RestartPolicy = RestartPolicy()
+    start: StartPolicy = StartPolicy()
+    stop: tuple[StopStep, ...] = DEFAULT_STOP
+    leftovers: Leftovers = Leftovers.STOP
+    origin: str = ""
+    """Where it stands: `droned.yaml:14:3`; not part of what makes two specs different."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartBudget:
+    """Host-wide brake on automatic restarts: a bucket of `burst` that refills at `per_second`."""
+
+    burst: int = 300
+    per_second: float = 50.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalSettings:
+    """How long and how much of the journal is kept."""
+
+    keep_s: float = 90 * 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """The `droned:` part of a configuration."""
+
+    socket: str | None = None
+    start_budget: StartBudget | None = StartBudget()
+    journal: JournalSettings = JournalSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One whole, valid configuration."""
+
+    apps: Mapping[str, AppSpec]
+    settings: DaemonSettings = DaemonSettings()
+    sources: tuple[str, ...] = ()
+    """The files it was read from, in the order of their layers."""
+
+
+def needs_restart(old: AppSpec, new: AppSpec) -> bool:
+    """Whether a running process of `old` must be replaced for `new` to hold (else it applies live)."""
+    return old.launch != new.launch
