@@ -14,6 +14,7 @@ else
 fi
 python=$root/.venv/bin/python
 seen=$root/.venv/${extra:-run}.seen
-if ! [ -x "$python" ] || [ "$root/pyproject.toml" -nt "$seen" ] || [ "$root/pyproject.toml" -ot "$seen" ]; then
+if ! [ -x "$python" ] || ! [ -e "$seen" ] ||
+    [ "$root/pyproject.toml" -nt "$seen" ] || [ "$root/pyproject.toml" -ot "$seen" ]; then
     "$root/bin/make-venv" "${extra:-run}" || exit
 fi
