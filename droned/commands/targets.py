@@ -1,0 +1,120 @@
+"""What a target means: from the texts a person gives to the keys of instances.
+
+`web/0` is one instance, `web` all of an app's, `'web/*'` and `'w*'` are shell
+globs over label and app, `HOST:app/label` and `@HOST` name a server. Every
+text must mean something: one that matches nothing is refused and nothing is
+done, so that a slip of the finger never half-works. The answer has each
+instance once, in the order of the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from droned.commands.arguments import MOST_NAMES, is_plain_text, shown
+from droned.commands.nearness import hint, near_names
+from droned.errors import BadRequest, NoSuchTarget
+from droned.models.records import AppRecord
+from droned.models.registry import Snapshot
+
+MOST_TARGET = 256
+_GLOB = frozenset("*?[")
+
+
+def resolve(
+    targets: Sequence[str], snapshot: Snapshot, server: str, *, all_targets: bool = False
+) -> tuple[str, ...]:
+    """The keys of the instances that `targets` name on this server, in configuration order.
+
+    `server` is this server's own name. `all_targets` stands for every
+    instance and goes with no names. Raises NoSuchTarget, with near names, for
+    a text that matches nothing, and for another server's name; BadRequest for
+    nothing at all and for what cannot be a target.
+    """
+    if all_targets:
+        if targets:
+            raise BadRequest("cannot take both all instances and names of some")
+        return in_configuration_order(snapshot)
+    if not targets:
+        raise BadRequest("cannot do this without a target: name instances or apps, or say all")
+    if len(targets) > MOST_NAMES:
+        raise BadRequest(f"cannot take {len(targets)} targets at once: at most {MOST_NAMES}")
+    found: set[str] = set()
+    for target in targets:
+        found.update(_matches(target, snapshot, server))
+    return tuple(key for key in in_configuration_order(snapshot) if key in found)
+
+
+def in_configuration_order(snapshot: Snapshot) -> tuple[str, ...]:
+    """The keys of all instances: apps and labels as the configuration lists them, what left it last."""
+    apps = {name: place for place, name in enumerate(snapshot.apps)}
+    labels = {name: _places(record) for name, record in snapshot.apps.items()}
+
+    def place(key: str) -> tuple[int, int, int, str]:
+        record = snapshot.instances[key]
+        known = labels.get(record.app, {})
+        last = len(known)
+        number = int(record.label) if record.label.isdecimal() and len(record.label) < 10 else 0
+        return apps.get(record.app, len(apps)), known.get(record.label, last), number, key
+
+    return tuple(sorted(snapshot.instances, key=place))
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> NoSuchTarget:
+    """The error for a `what` (app, instance, action) of a name that does not exist, with near names."""
+    near = near_names(name, known)
+    return NoSuchTarget(
+        f"cannot find {what} {_quoted(name)}{hint(near)}", target=name[:MOST_TARGET], near=list(near)
+    )
+
+
+def _places(record: AppRecord) -> dict[str, int]:
+    return {label: place for place, label in enumerate(record.spec.labels)}
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if is_plain_text(name, 80) and '"' not in name else shown(name, 80)
+
+
+def _matches(target: str, snapshot: Snapshot, server: str) -> Iterable[str]:
+    if not target or not is_plain_text(target, MOST_TARGET):
+        raise BadRequest(
+            f"cannot take {shown(target)} as a target: 1 to {MOST_TARGET} characters on one line"
+        )
+    if target.startswith("@"):
+        _refuse_other_server(target[1:], target, server)
+        return snapshot.instances
+    host, colon, rest = target.partition(":")
+    if colon:
+        _refuse_other_server(host, target, server)
+    name = rest if colon else target
+    if name in snapshot.instances:
+        return (name,)
+    app, slash, label = name.partition("/")
+    fitting = [
+        key
+        for key, record in snapshot.instances.items()
+        if fnmatchcase(record.app, app) and (not slash or fnmatchcase(record.label, label))
+    ]
+    has_none_yet = not slash and app in snapshot.apps
+    if not fitting and not has_none_yet:
+        raise _unknown(target, name, snapshot)
+    return fitting
+
+
+def _unknown(target: str, name: str, snapshot: Snapshot) -> NoSuchTarget:
+    known = snapshot.instances if "/" in name else (*snapshot.apps, *snapshot.instances)
+    near = near_names(name, known)
+    what = "an instance that matches" if _GLOB & set(name) else "instance or app"
+    return NoSuchTarget(f"cannot find {what} {_quoted(target)}{hint(near)}", target=target, near=list(near))
+
+
+def _refuse_other_server(host: str, target: str, server: str) -> None:
+    if host != server:
+        raise NoSuchTarget(
+            f"cannot reach server {_quoted(host)}: this is {_quoted(server)}, "
+            "and commands for other servers come later",
+            target=target,
+            near=[server],
+        )
