@@ -54,7 +54,7 @@ MEANINGS: Mapping[EventType, str] = MappingProxyType(
     {
         EventType.INSTANCE_STARTING: "a process was ordered for the instance",
         EventType.INSTANCE_STARTED: "the instance is running",
-        EventType.INSTANCE_STOPPING: "the instance was asked to stop, or what is left of its tree is being ended",
+        EventType.INSTANCE_STOPPING: "the instance was asked to stop, or the rest of its tree is being ended",
         EventType.INSTANCE_STOPPED: "nothing of the instance's process tree is left, as was asked",
         EventType.INSTANCE_CRASHED: "the instance ended by itself and its policy calls that a failure",
         EventType.INSTANCE_EXITED: "the instance ended by itself and its policy leaves it so",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from droned.models.registry import Commit, Record
+    from droned.models.records import Record
+    from droned.models.registry import Commit
 
 P = ParamSpec("P")
 T = TypeVar("T")

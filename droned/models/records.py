@@ -196,7 +196,7 @@ class ActionItem:
     instance: str
     goal: Goal
     after_run: int
-    """Only a run with a higher number can fulfil the goal `running`; the run at the time if none is needed."""
+    """Only a run with a higher number fulfils the goal `running`."""
     state: ActionState = ActionState.RUNNING
     text: str = ""
 

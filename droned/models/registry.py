@@ -187,7 +187,7 @@ class Registry:
         entity = self._entities.get((kind, key))
         if entity is None:
             entity = ENTITY_OF[kind](key)
-            entity.record = self._tables[kind].get(key)  # type: ignore[assignment]  # kind names the type
+            entity.record = self._tables[kind].get(key)
             self._entities[kind, key] = entity
         return entity
 
@@ -237,7 +237,7 @@ class Registry:
                 continue
             entity = self._entities.get((kind, key))
             if entity is not None:
-                entity.record = table.get(key)  # type: ignore[assignment]  # kind names the type
+                entity.record = table.get(key)
         events = tuple(
             Event(
                 version=version,
@@ -269,7 +269,7 @@ class Registry:
             for subscriber in tuple(self._subscribers):
                 try:
                     subscriber(done)
-                except Exception:  # a named border: one subscriber never holds up the rest
+                except Exception:  # noqa: BLE001  # a named border: one subscriber never holds up the rest
                     self._failed(subscriber)
         return done
 

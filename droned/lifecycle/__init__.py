@@ -1,0 +1,1 @@
+"""The life of one instance: a literal table, pure rules and a pure `step`."""
