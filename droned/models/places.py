@@ -101,7 +101,7 @@ def socket_of_url(url: str, source: str) -> str:
 
 
 def _absolute(name: str, environ: Mapping[str, str]) -> str | None:
-    """The variable `name` without a closing slash; None when unset or empty. Raises BadRequest if relative."""
+    """The variable `name`, no slash at its end; None when unset or empty. Raises BadRequest if relative."""
     path = environ.get(name, "")
     if not path:
         return None
