@@ -118,16 +118,11 @@ def take_lock(state_dir: str) -> int:
         while True:
             os.makedirs(state_dir, mode=0o700, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                taken = is_held(f"{state_dir}/lock")
-            except BlockingIOError:
-                taken = True
-            if taken:
-                pid = guardian_pid(state_dir)
+            if not _lock(descriptor) or is_held(f"{state_dir}/lock"):
+                os.close(descriptor)
                 raise StateInUse(
-                    f"cannot start a second demo: one runs already (guardian {pid or 'unknown'}); "
-                    f"end it with: {control_command()} daemon shutdown"
+                    f"cannot start a second demo: one runs already (guardian "
+                    f"{guardian_pid(state_dir) or 'unknown'}); end it with: {control_command()} daemon shutdown"
                 )
             # The demo before us may have removed the file between our open and our lock.
             if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -137,6 +132,15 @@ def take_lock(state_dir: str) -> int:
         raise CannotRun(f"cannot use {state_dir} for the demo: {error.strerror}") from error
 
 
+def _lock(descriptor: int) -> bool:
+    """Take the lock of an open file; False when another open file holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_held(path: str) -> bool:
     """Does another process hold the lock file `path`? A missing one is held by nobody."""
     try:
@@ -144,12 +148,9 @@ def is_held(path: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _lock(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def guardian_file(state_dir: str) -> str:
