@@ -120,9 +120,10 @@ def take_lock(state_dir: str) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if not _lock(descriptor) or is_held(f"{state_dir}/lock"):
                 os.close(descriptor)
+                guardian = guardian_pid(state_dir) or "unknown"
                 raise StateInUse(
-                    f"cannot start a second demo: one runs already (guardian "
-                    f"{guardian_pid(state_dir) or 'unknown'}); end it with: {control_command()} daemon shutdown"
+                    f"cannot start a second demo: one runs already (guardian {guardian}); "
+                    f"end it with: {control_command()} daemon shutdown"
                 )
             # The demo before us may have removed the file between our open and our lock.
             if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
