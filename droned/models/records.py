@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from droned.models.policy import AppSpec
+from droned.models.policy import AppSpec, DaemonSettings
 
 
 class Wanted(enum.StrEnum):
@@ -141,8 +141,12 @@ class AppRecord:
     spec: AppSpec
     revision: int
     """The version at which `spec` last changed."""
+    launch_revision: int = 0
+    """The version at which what is executed last changed: runs of an older revision are outdated."""
     scaled_to: int | None = None
     """Number of instances asked for by `scale`; None: as the configuration says."""
+    is_removed: bool = False
+    """It left the configuration; its record goes with the last of its instances."""
     cause: int = 0
 
 
@@ -231,6 +235,10 @@ class ServerRecord:
     boot_id: str = ""
     is_down: bool = True
     """Whether everything was stopped in order: the next start begins what is wanted."""
+    settings: DaemonSettings = DaemonSettings()
+    """The last good ones."""
+    sources: tuple[str, ...] = ()
+    """The files of the last good configuration."""
     cause: int = 0
 
 

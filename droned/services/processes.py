@@ -1,0 +1,232 @@
+"""The guardian as the spine sees it: orders go out, what it tells comes in as inputs.
+
+Ends are acknowledged only when the journal holds them: until then the
+guardian keeps each record, so an end that this daemon did not live to write
+down is told to the next one. A daemon that starts gets the whole table and
+`take_over` brings the records to it: adoption is a message, not a search.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from zope.interface import implementer
+
+from droned.lifecycle import inputs
+from droned.models.events import EventType, Occurrence
+from droned.models.ports import ISpawner
+from droned.models.records import InstanceRecord, IssueKind, IssueRecord, State
+from droned.models.registry import Registry
+from droned.services.supervision import SELF, Supervision
+
+Message = Mapping[str, Any]
+ACK_BATCH = 500
+HAS_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+REFUSED_STAGE = "refused"
+
+
+@implementer(ISpawner)
+class GuardianSpawner:
+    """Orders to the guardian, as messages of its wire."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        self._send = send
+
+    def spawn(self, instance: str, run: int, launch: Mapping[str, object]) -> None:
+        """Order a process; the answer comes as an observation."""
+        self._send({"type": "spawn", "instance": instance, "run": run, "launch": launch})
+
+    def signal(self, instance: str, run: int, number: int, to: str) -> None:
+        """Signal `main`, `group` or `tree` of a run."""
+        self._send({"type": "signal", "instance": instance, "run": run, "signal": number, "to": to})
+
+    def acknowledge(self, ended: list[tuple[str, int]], head_version: int, head_digest: str) -> None:
+        """The ends of these runs are on disk; so is the journal up to this head."""
+        head = {"version": head_version, "digest": head_digest}
+        for first in range(0, len(ended), ACK_BATCH):
+            pairs = [list(pair) for pair in ended[first : first + ACK_BATCH]]
+            self._send({"type": "ack", "ended": pairs, "head": head})
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone for good: drop its cgroup and its last run."""
+        self._send({"type": "forget", "instance": instance})
+
+
+class Processes:
+    """Turns what the guardian tells into inputs, and acknowledges what is on disk."""
+
+    def __init__(self, *, registry: Registry, supervision: Supervision, spawner: GuardianSpawner) -> None:
+        self._registry = registry
+        self._supervision = supervision
+        self._spawner = spawner
+        self._unacknowledged: deque[tuple[int, str, int]] = deque()
+        self._head: tuple[int, str] = (0, "")
+
+    def received(self, message: Message) -> None:
+        """Take one message about runs; those about the daemon itself are the daemon's."""
+        match message["type"]:
+            case "spawned":
+                self._supervision.feed(message["instance"], _spawned(message))
+            case "ended":
+                self._supervision.feed(message["instance"], _ended(message))
+                self._to_acknowledge(message["instance"], message["run"])
+            case "spawn_failed":
+                self._supervision.feed(message["instance"], _start_failed(message))
+                self._to_acknowledge(message["instance"], message["run"])
+            case "tree_gone":
+                self._supervision.feed(message["instance"], inputs.TreeGone(run=message["run"]))
+            case "refused":
+                self._refused(message)
+            case "strangers":
+                self._strangers(message["processes"])
+
+    def durable(self, version: int, digest: str) -> None:
+        """The journal is on disk up to `version`: acknowledge the ends that it holds."""
+        self._head = (version, digest)
+        ended: list[tuple[str, int]] = []
+        while self._unacknowledged and self._unacknowledged[0][0] <= version:
+            _, instance, run = self._unacknowledged.popleft()
+            ended.append((instance, run))
+        if ended:
+            self._spawner.acknowledge(ended, version, digest)
+
+    def take_over(self, rows: Sequence[Message], *, is_new_boot: bool) -> None:
+        """Bring every record to what the guardian's table says; runs that nothing claims become an issue."""
+        by_instance: dict[str, list[Message]] = {}
+        for row in sorted(rows, key=lambda row: row["run"]):
+            by_instance.setdefault(row["instance"], []).append(row)
+        self._supervision.taking_over((row["instance"], row["run"]) for row in rows)
+        unclaimed: list[Message] = []
+        for instance, its_rows in by_instance.items():
+            if self._registry.instance(instance) is None:
+                unclaimed += (row for row in its_rows if row["state"] != "ended")
+            for row in its_rows:
+                self._take_row(row, is_new_boot=is_new_boot)
+        for key, record in tuple(self._registry.records("instance").items()):
+            assert isinstance(record, InstanceRecord)
+            if is_new_boot:
+                self._supervision.feed(key, inputs.Rebooted())
+            elif record.state in HAS_PROCESS and not _has_row(by_instance.get(key, ()), record.run):
+                self._supervision.feed(key, inputs.Vanished(run=record.run))
+        self._supervision.taking_over(())
+        self._tell_unclaimed(unclaimed)
+
+    def _take_row(self, row: Message, *, is_new_boot: bool) -> None:
+        instance, run = row["instance"], row["run"]
+        record = self._registry.instance(instance)
+        is_ended = row["state"] == "ended"
+        if record is not None and run >= record.run and not (is_new_boot and row["status"] is None):
+            if run > record.run or (not is_ended and row["state"] == "running"):
+                self._supervision.feed(instance, _found(row))
+            if is_ended:
+                failure = row.get("failure")
+                end = _ended_row(row) if failure is None else _failed_row(row, failure)
+                self._supervision.feed(instance, end)
+        if is_ended:
+            self._to_acknowledge(instance, run)
+
+    def _to_acknowledge(self, instance: str, run: int) -> None:
+        self._unacknowledged.append((self._registry.version, instance, run))
+        if self._registry.version <= self._head[0]:
+            self.durable(*self._head)
+
+    def _refused(self, message: Message) -> None:
+        """The guardian would not start it: it holds another run, or that number is used."""
+        self._supervision.feed(
+            message["instance"],
+            inputs.StartFailed(
+                run=message["run"], stage=REFUSED_STAGE, errno=0, at=self._supervision.moment().wall
+            ),
+        )
+
+    def _tell_unclaimed(self, rows: Sequence[Message]) -> None:
+        if rows:
+            named = ", ".join(f"{row['instance']} (pid {row['pid']})" for row in rows[:10])
+            self._set_orphans("runs", f"{len(rows)} processes belong to no configured instance: {named}")
+
+    def _strangers(self, processes: Sequence[Message]) -> None:
+        """Orphans that nothing claims are shown, and never signalled."""
+        if not processes:
+            self._set_orphans("processes", "")
+            return
+        named = ", ".join(f"{each['name']} (pid {each['pid']})" for each in processes[:10])
+        more = f" and {len(processes) - 10} more" if len(processes) > 10 else ""
+        self._set_orphans(
+            "processes", f"{len(processes)} orphaned processes that no run claims: {named}{more}"
+        )
+
+    def _set_orphans(self, subject: str, text: str) -> None:
+        key = f"{IssueKind.ORPHANS}:{subject}"
+        present = self._registry.records("issue").get(key)
+        if not text and present is None:
+            return
+        moment = self._supervision.moment()
+        if isinstance(present, IssueRecord):
+            issue = replace(present, text=text)
+        else:
+            issue = IssueRecord(
+                key=key,
+                kind=IssueKind.ORPHANS,
+                subject=subject,
+                text=text,
+                remedy="look at them; droned never signals what it cannot prove to be its own",
+                opened_at=moment.wall,
+            )
+        told = Occurrence(
+            type=EventType.ISSUE_OPENED if text else EventType.ISSUE_CLOSED,
+            subject="server",
+            text=text or "closed: no orphaned processes any more",
+            data={"issue": key},
+        )
+        change = ("issue", key, issue if text else None)
+        occurrences = (told,) if not text or present is None else ()
+        self._registry.commit((change,), occurrences, moment=moment, actor=SELF, cause=0)
+
+
+def _has_row(rows: Sequence[Message], run: int) -> bool:
+    return any(row["run"] == run for row in rows)
+
+
+def _spawned(message: Message) -> inputs.Spawned:
+    return inputs.Spawned(
+        run=message["run"], pid=message["pid"], start_time=message["start_time"], at=message["at"]
+    )
+
+
+def _ended(message: Message) -> inputs.Ended:
+    return inputs.Ended(
+        run=message["run"], status=message["status"], at=message["at"], leftovers=message["leftovers"]
+    )
+
+
+def _start_failed(message: Message) -> inputs.StartFailed:
+    return inputs.StartFailed(
+        run=message["run"], stage=message["stage"], errno=message["errno"], at=message["at"]
+    )
+
+
+def _found(row: Message) -> inputs.Found:
+    return inputs.Found(
+        run=row["run"], pid=row["pid"], start_time=row["start_time"], spawned_at=row["spawned_at"]
+    )
+
+
+def _ended_row(row: Message) -> inputs.Ended:
+    return inputs.Ended(
+        run=row["run"],
+        status=row["status"],
+        at=row["ended_at"] or row["spawned_at"],
+        leftovers=row["leftovers"],
+    )
+
+
+def _failed_row(row: Message, failure: Message) -> inputs.StartFailed:
+    return inputs.StartFailed(
+        run=row["run"],
+        stage=failure["stage"],
+        errno=failure["errno"],
+        at=row["ended_at"] or row["spawned_at"],
+    )
