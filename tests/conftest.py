@@ -1,0 +1,32 @@
+"""What every test may ask for: `program`, a compiled C program, and `droned`, a real one in its own folder."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import programs
+from tests.running import Droned, droned_in
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], Path]:
+    """The static program of `tests/programs/NAME.c`, compiled at most once for each version of its text."""
+    return lambda name: programs.compiled(programs.PROGRAMS / f"{name}.c")
+
+
+@pytest.fixture
+def droned() -> Iterator[Droned]:
+    """A droned to be configured and started; the test fails if a process of it is left in the end.
+
+    Its folder is short, as sockets' paths have to be, and open to all, as apps may run as anybody.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="droned-test-"))
+    folder.chmod(0o755)
+    try:
+        with droned_in(folder) as made:
+            yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
