@@ -40,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class FirstRun:
-    """What two first runs at the same moment did; their `.venv` is copied where a test needs one that is ready."""
+    """What two first runs at the same moment did; their `.venv` is copied for the tests that need one."""
 
     venv: Path
     outputs: list[str]
