@@ -1,4 +1,4 @@
-"""What every test may ask for: `program`, a compiled C program, and `droned`, a real one in its own folder."""
+"""What every test may ask for: `program`, a compiled C program, and `droned`, a real one of its own."""
 
 import shutil
 import tempfile

@@ -197,7 +197,7 @@ def descendants() -> list[processes.Stat]:
 
 @contextmanager
 def droned_in(folder: Path) -> Iterator[Droned]:
-    """A droned to be configured and started in `folder`; it is stopped in the end, and nothing may be left."""
+    """A droned to be configured and started in `folder`; stopped in the end, when nothing may be left."""
     droned = Droned(folder)
     with keeping_orphans() as left:
         try:
