@@ -1,0 +1,136 @@
+"""The checker finds what it is there to find, and nothing in a clean history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.faults.model import Order, disobeyed, disturbed, doubled, misremembered, told_by, truths
+from tests.faults.observer import History, Life, history
+from tests.faults.stamps import Stamp
+
+
+def life(name: str, pid: int, seen: int, gone: int | None = None, end: str | None = "s9") -> Life:
+    """A life whose places in the order are its times in seconds as well."""
+    return Life(
+        name=name,
+        pid=pid,
+        start=1,
+        seen=seen,
+        seen_s=float(seen),
+        gone=gone,
+        gone_s=None if gone is None else float(gone),
+        end=None if gone is None else end,
+    )
+
+
+def order(command: str, issued_s: float, ended_s: float) -> Order:
+    return Order(
+        key=f"{command}-{issued_s}",
+        command=command,
+        instance="web/0",
+        issued_s=issued_s,
+        answered_s=issued_s,
+        ended_s=ended_s,
+        state="succeeded",
+    )
+
+
+def test_the_observers_lines_become_lives() -> None:
+    lines = [
+        "+ 1000000000 10 7 web/0@t\n",
+        "- 2000000000 10 7 web/0@t\n",
+        "x 2000000000 10 7 s15\n",
+        "+ 3000000000 11 8 web/0@t\n",
+        "g 4000000000 21000000 200\n",
+        "- 40000000",
+    ]
+    seen = history(lines)
+    assert [(one.pid, one.end, one.gone_s) for one in seen.lives] == [(10, "s15", 2.0), (11, None, None)]
+    assert seen.longest_gap_s == 0.021
+
+
+def test_one_after_the_other_is_not_doubled() -> None:
+    assert doubled(History(lives=(life("web/0", 10, 1, 2), life("web/0", 11, 3)))) == []
+
+
+def test_two_at_once_are_found() -> None:
+    overlapping = History(lives=(life("web/0", 10, 1, 4), life("web/0", 11, 3), life("web/1", 12, 1)))
+    assert doubled(overlapping) == ["web/0: two at once, pid 10 and pid 11"]
+
+
+def test_a_third_that_comes_while_the_first_still_lives_is_found() -> None:
+    lives = (life("web/0", 10, 1), life("web/0", 11, 2, 3), life("web/0", 12, 4))
+    assert len(doubled(History(lives=lives))) == 2
+
+
+def test_whoever_is_gone_missing_or_replaced_was_disturbed() -> None:
+    lives = (life("a", 10, 1), life("b", 11, 1, 5), life("c", 12, 1, 5), life("c", 13, 6))
+    found = disturbed(History(lives=lives), ("a", "b", "c", "d"))
+    assert [fault.partition(":")[0] for fault in found] == ["b", "c", "d"]
+
+
+def test_orders_that_were_obeyed_once_are_fine() -> None:
+    orders = (order("restart", 2, 4), order("stop", 6, 8), order("stop", 8, 9), order("start", 10, 12))
+    lives = (life("web/0", 10, 1, 2), life("web/0", 11, 3, 7), life("web/0", 12, 11))
+    assert disobeyed(orders, lives) == []
+
+
+def test_a_start_of_what_is_up_brings_no_process() -> None:
+    assert disobeyed((order("start", 2, 2.5),), (life("web/0", 10, 1),)) == []
+
+
+def test_an_order_that_was_done_twice_is_found() -> None:
+    lives = (life("web/0", 10, 1, 2), life("web/0", 11, 3, 4), life("web/0", 12, 4))
+    found = disobeyed((order("restart", 2, 5),), lives)
+    assert any("without an order" in fault for fault in found)
+
+
+def test_an_order_that_was_undone_is_found() -> None:
+    brought_back = (life("web/0", 10, 1, 2), life("web/0", 11, 9))
+    assert disobeyed((order("stop", 2, 3),), brought_back) == ["pid 11 without an order"]
+    assert "no process came of it" in disobeyed((order("restart", 2, 3),), (life("web/0", 10, 1, 2),))[0]
+
+
+def test_an_end_without_an_order_is_found() -> None:
+    assert disobeyed((), (life("web/0", 10, 1, 5),)) == ["pid 10 ended (s9) without an order"]
+
+
+def test_an_acknowledged_order_that_never_ends_is_found() -> None:
+    waiting = replace(order("stop", 2, 3), ended_s=None, state=None)
+    assert "not seen to end" in disobeyed((waiting,), (life("web/0", 10, 1),))[0]
+
+
+def stamp(pid: int, end: str | None) -> Stamp:
+    return Stamp(name="loop/0", pid=pid, exec_ns=pid, end=end)
+
+
+def test_the_kernels_word_counts_before_the_programs_intention() -> None:
+    seen = History(lives=(life("loop/0", 10, 1, 2, "s15"), life("loop/0", 11, 3)))
+    assert truths((stamp(10, "7"), stamp(11, "3")), seen) == {("loop/0", 1): "s15"}
+
+
+def test_a_run_too_short_to_be_seen_is_told_by_its_own_stamp() -> None:
+    seen = History(lives=(life("loop/0", 11, 3),))
+    assert truths((stamp(10, "7"), stamp(11, "3")), seen) == {("loop/0", 1): "7"}
+
+
+def test_ends_that_are_missing_wrong_or_invented_are_found() -> None:
+    truth = {("a", 1): "7", ("a", 2): "s9", ("b", 1): "0", ("c", 1): "s9"}
+    told = {("a", 1): "7", ("a", 2): "unknown", ("c", 1): "s9"}
+    found = misremembered(truth, told, unseen=frozenset({("c", 1)}))
+    assert found == [
+        "a run 2: ended with s9, droned tells unknown",
+        "b run 1: ended with 0, droned tells nothing of it",
+        "c run 1: ended with s9, droned tells s9 (invented: nobody saw it)",
+    ]
+
+
+def test_events_tell_ends_by_code_signal_or_neither() -> None:
+    events = [
+        {"subject": "a/0", "data": {"run": 1, "code": 7, "signal": None}},
+        {"subject": "a/0", "data": {"run": 2, "code": None, "signal": 9}},
+        {"subject": "a/0", "data": {"run": 3, "code": None, "signal": None}},
+        {"subject": "a/0", "data": {"run": 4, "code": None, "signal": None, "stage": "exec"}},
+        {"subject": "a/0", "data": {"run": 5}},
+    ]
+    assert told_by(events) == {("a/0", 1): "7", ("a/0", 2): "s9", ("a/0", 3): "unknown"}
