@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from droned.errors import BadRequest
-from droned.models.policy import SignalTo
 
 MOST_TEXT = 1_000
 MOST_COUNT = 1_000_000
@@ -25,6 +24,9 @@ MOST_SECONDS = 86_400.0
 MOST_NAMES = 10_000
 WHOLE_VERSION = 2**62
 """Index of a position that means "after everything of that version"."""
+
+SIGNAL_TO = ("main", "group", "tree")
+"""Whom a signal reaches: the values of `models.policy.SignalTo`, which dronectl need not import."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NOT_PLAIN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
@@ -205,6 +207,3 @@ _CHECKS: Mapping[ArgumentType, Callable[[Argument, object], object]] = MappingPr
         ArgumentType.POSITION: _position,
     }
 )
-
-SIGNAL_TO = tuple(str(each) for each in SignalTo)
-"""The choices of `to`: main, group or tree."""

@@ -37,7 +37,7 @@ class Receipt:
     durable: bool
     action: str | None
     """The id of the action that can be waited for; None when there is nothing to wait for."""
-    result: Mapping[str, object] = field(default=NOTHING)
+    result: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """Further facts, JSON values by name."""
 
 
@@ -54,7 +54,11 @@ class Dispatcher:
         self._closed = False
 
     def register(self, name: str, function: Function) -> None:
-        """Have `function` called for the command `name`; ValueError when the row or the place is not there."""
+        """Have `function` called for the command `name`.
+
+        Raises ValueError for a command that only reads or has a function
+        already, NoSuchTarget for a name that is not in the table.
+        """
         if find_command(name).klass is CommandClass.READ:
             raise ValueError(f"cannot register {name}: it only reads")
         if name in self._functions:

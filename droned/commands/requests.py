@@ -114,9 +114,11 @@ def read_object(body: bytes) -> dict[str, object]:
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise BadRequest(f"cannot read the body: member {shown(doubled)} stands there twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise BadRequest(f"cannot read the body: member {shown(name)} stands there twice")
+            seen.add(name)
     return members
 
 

@@ -104,8 +104,13 @@ def _matches(target: str, snapshot: Snapshot, server: str) -> Iterable[str]:
 
 
 def _unknown(target: str, name: str, snapshot: Snapshot) -> NoSuchTarget:
-    known = snapshot.instances if "/" in name else (*snapshot.apps, *snapshot.instances)
-    near = near_names(name, known)
+    app, slash, label = name.partition("/")
+    near: tuple[str, ...]
+    if slash and app in snapshot.apps:
+        labels = [record.label for record in snapshot.instances.values() if record.app == app]
+        near = tuple(f"{app}/{each}" for each in near_names(label, labels) or labels[:3])
+    else:
+        near = near_names(app, snapshot.apps)
     what = "an instance that matches" if _GLOB & set(name) else "instance or app"
     return NoSuchTarget(f"cannot find {what} {_quoted(target)}{hint(near)}", target=target, near=list(near))
 

@@ -1,0 +1,1 @@
+"""Tests of the command table, the targets, the requests and the dispatcher."""
