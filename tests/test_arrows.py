@@ -96,12 +96,17 @@ def inside(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def imports_of(module: str) -> Iterator[tuple[int, str]]:
+@cache
+def imports_of(module: str) -> tuple[tuple[int, str], ...]:
     """Each (line, dotted name) that `module` imports, wherever the import stands.
 
     `from a.b import c` gives `a.b` where c is a name in a module of ours, else `a.b.c`: of a module of others
     we cannot know whether `c` is a module.
     """
+    return tuple(_imports_of(module))
+
+
+def _imports_of(module: str) -> Iterator[tuple[int, str]]:
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree_of(path)):
