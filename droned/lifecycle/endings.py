@@ -6,34 +6,35 @@ Each function takes the record, its app and the moment and gives an
 
 from __future__ import annotations
 
-import errno as errnos
+from collections.abc import Mapping
 from dataclasses import replace
 
 from droned.lifecycle import restart
+from droned.lifecycle.failed_starts import LOOK_EVERY_S, due_of_failed, is_missing
 from droned.lifecycle.inputs import Forget, Spawn
 from droned.lifecycle.outcome import (
     Outcome,
     due_in,
     happened,
     settled,
+    step_at,
     stop_with,
 )
 from droned.lifecycle.words import seconds
-from droned.models.events import EventType
-from droned.models.policy import Leftovers
+from droned.models.events import EventType, Occurrence
+from droned.models.policy import Leftovers, SignalTo
 from droned.models.records import AppRecord, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
 
-LOOK_EVERY_S = 30.0
-"""How often droned looks whether a missing user, folder or executable is there."""
+BUDGET_NOTE = "start budget"
+"""The reason of a `backoff` that waits for the host's start budget."""
 
-MISSING_STAGES = frozenset({"user", "group", "groups", "directory", "exec"})
-MISSING_ERRNOS = frozenset({errnos.ENOENT, errnos.ENOTDIR, errnos.EACCES})
+BUDGET_SPREAD_S = 10.0
+"""Longest time over which those who wait for the start budget spread their next look at it."""
 
-
-def is_missing(exit_: Exit) -> bool:
-    """Whether the start failed for something that a person must put there."""
-    return exit_.stage in MISSING_STAGES and exit_.errno in MISSING_ERRNOS
+BACKGROUND_NOTE = "it seems to put itself in the background; run it in the foreground"
+UNKILLABLE_NOTE = "does not end, not even by KILL"
+KILL = 9
 
 
 def launch(record: InstanceRecord, app: AppRecord, moment: Moment, *, automatic: bool = False) -> Outcome:
@@ -65,14 +66,23 @@ def launch(record: InstanceRecord, app: AppRecord, moment: Moment, *, automatic:
 
 
 def launch_automatic(record: InstanceRecord, app: AppRecord, moment: Moment) -> Outcome:
-    """Order the next run as soon as the start budget allows."""
+    """Order the next run as soon as the start budget allows.
+
+    The budget tells everyone who waits the same time. They spread over the
+    time that they have waited already, so that a thousand of them neither come
+    all at once nor are asked a thousand times for each that may go.
+    """
     if not moment.budget_wait_s:
         return launch(record, app, moment, automatic=True)
-    due = due_in(DueKind.START, moment.budget_wait_s, moment)
-    note = "start budget"
-    waiting = settled(record, State.BACKOFF, moment, note, due=due)
-    text = f"waits {seconds(moment.budget_wait_s)} for the start budget"
-    return Outcome(record=waiting, occurrences=(happened(record, EventType.INSTANCE_BACKOFF, text),))
+    waits_on = record.state is State.BACKOFF and record.note == BUDGET_NOTE
+    since = record.since if waits_on else moment.wall
+    spread_s = min(BUDGET_SPREAD_S, max(moment.budget_wait_s, 4.0 * (moment.wall - since)))
+    due = due_in(DueKind.START, moment.budget_wait_s + moment.draw * spread_s, moment)
+    waiting = settled(record, State.BACKOFF, moment, BUDGET_NOTE, due=due, since=since)
+    if waits_on:
+        return Outcome(record=waiting)
+    told = happened(record, EventType.INSTANCE_BACKOFF, "waits for the start budget of this host")
+    return Outcome(record=waiting, occurrences=(told,))
 
 
 def begin_stop(
@@ -92,14 +102,18 @@ def begin_stop(
 
 def next_stop_step(record: InstanceRecord, app: AppRecord, moment: Moment) -> Outcome:
     """The present step did not end the tree: take the next, or the last one again."""
-    index = (record.stop_step or 0) + 1
-    is_over = index > len(app.spec.stop)
-    index = min(index, len(app.spec.stop))
-    note = "does not end, not even by KILL" if is_over else record.note
+    present = record.stop_step or 0
+    was_last_resort = step_at(app, present).signal == KILL and step_at(app, present).to is SignalTo.TREE
+    index = min(present + 1, len(app.spec.stop))
+    note = UNKILLABLE_NOTE if was_last_resort else record.note
     stopping, signal, words = stop_with(record, app, index, moment, note=note)
+    if was_last_resort and record.note == UNKILLABLE_NOTE:
+        # Told once: a process that the kernel holds may stay for days.
+        return Outcome(record=stopping, effects=(signal,))
+    text = f"{note}: {words} again" if was_last_resort else f"still there: {words}"
     return Outcome(
         record=stopping,
-        occurrences=(happened(record, EventType.INSTANCE_STOPPING, f"still there: {words}"),),
+        occurrences=(happened(record, EventType.INSTANCE_STOPPING, text),),
         effects=(signal,),
     )
 
@@ -132,67 +146,130 @@ def main_ended(
     record: InstanceRecord, app: AppRecord, exit_: Exit, leftovers: int, moment: Moment
 ) -> Outcome:
     """The main process ended by itself: first the rest of its tree, then the restart decision."""
-    ran_s = 0.0 if record.started_mono is None else moment.mono - record.started_mono
-    ended = replace(record, exit=exit_, pid=None, start_time=None)
+    lasted_s = restart.ran_s(record, exit_, moment)
+    is_background = bool(leftovers) and exit_.code == 0 and lasted_s < app.spec.start.grace_s
+    ended = replace(
+        record, exit=exit_, pid=None, start_time=None, note=BACKGROUND_NOTE if is_background else ""
+    )
     if not leftovers or app.spec.leftovers is Leftovers.KEEP:
         return after_end(ended, app, exit_, moment)
-    note = "ending what is left of its tree"
-    if exit_.code == 0 and ran_s < app.spec.start.grace_s:
-        note = "it seems to put itself in the background; run it in the foreground"
+    note = ended.note or "ending what is left of its tree"
     first = max(0, len(app.spec.stop) - 2)
     outcome = begin_stop(ended, app, moment, Then.POLICY, note, first)
-    text = f"{exit_.reason} after {seconds(ran_s)}, {leftovers} of its processes live on: {note}"
+    text = f"{exit_.reason} after {seconds(lasted_s)}, {leftovers} of its processes live on: {note}"
     return replace(outcome, occurrences=(happened(record, EventType.INSTANCE_STOPPING, text),))
 
 
 def after_end(record: InstanceRecord, app: AppRecord, exit_: Exit, moment: Moment) -> Outcome:
     """Ask the restart decision and go there; `record` still tells how long it ran."""
-    ran_s = 0.0 if record.started_mono is None else max(0.0, moment.mono - record.started_mono)
-    story = exit_.reason + (f" after {seconds(ran_s)}" if record.started_mono is not None else "")
+    if is_missing(exit_):
+        return _failed(record, app, exit_, exit_.reason, moment)
+    match restart.decide(app.spec.restart, record, exit_, moment):
+        case restart.Leave(reason=reason) if exit_.stage is not None:
+            return _failed(record, app, exit_, reason, moment, is_tried_again=False)
+        case restart.Leave(reason=reason):
+            return _left(record, app, exit_, reason, moment)
+        case restart.GiveUp(reason=reason):
+            return _failed(record, app, exit_, f"gave up: {reason}", moment)
+        case restart.Again() as again:
+            return _again(record, app, exit_, again, moment)
+
+
+def state_at_rest(exit_: Exit | None) -> State:
+    """The state of an instance that is left as this end left it."""
+    if exit_ is None or exit_.is_unseen:
+        return State.STOPPED if exit_ is None else State.UNKNOWN
+    return State.EXITED if exit_.stage is None else State.FAILED
+
+
+def _left(record: InstanceRecord, app: AppRecord, exit_: Exit, reason: str, moment: Moment) -> Outcome:
+    left = settled(record, state_at_rest(exit_), moment, _kept_note(record) or reason)
+    story = _story(record, exit_, moment)
+    return Outcome(
+        record=left, occurrences=(_told_end(record, app, exit_, f"{story}; {reason}", moment, {}),)
+    )
+
+
+def _failed(
+    record: InstanceRecord,
+    app: AppRecord,
+    exit_: Exit,
+    why: str,
+    moment: Moment,
+    *,
+    is_tried_again: bool = True,
+) -> Outcome:
+    due = due_of_failed(record, app, moment) if is_tried_again else None
+    if due is None:
+        later = "only a command starts it again"
+    elif due.kind is DueKind.LOOK:
+        later = f"droned looks every {seconds(LOOK_EVERY_S)} whether that changed"
+    else:
+        later = f"tried again in {seconds(due.at_mono - moment.mono)}"
+    begin = "cannot start: " if exit_.stage is not None else ""
+    story = _story(record, exit_, moment)
+    parts = (story, later) if why == exit_.reason else (story, why, later)
+    text = begin + "; ".join(parts)
+    facts = _facts(record, exit_, moment)
+    return Outcome(
+        record=settled(record, State.FAILED, moment, why, due=due),
+        occurrences=(happened(record, EventType.INSTANCE_FAILED, text, facts),),
+    )
+
+
+def _again(
+    record: InstanceRecord, app: AppRecord, exit_: Exit, again: restart.Again, moment: Moment
+) -> Outcome:
+    counted = replace(record, tries=again.tries, recent_mono=again.recent_mono)
+    delay_s = again.delay_s
+    when = f"next start in {seconds(delay_s)} (try {again.tries})" if delay_s else "next start at once"
+    facts = {"delay_s": round(delay_s, 3), "tries": again.tries}
+    story = _story(record, exit_, moment)
+    ended = _told_end(record, app, exit_, f"{story}; {when}", moment, facts)
+    if not delay_s:
+        started = launch_automatic(counted, app, moment)
+        return replace(started, occurrences=(ended, *started.occurrences))
+    due = due_in(DueKind.START, delay_s, moment)
+    waiting = settled(counted, State.BACKOFF, moment, _kept_note(record) or exit_.reason, due=due)
+    return Outcome(record=waiting, occurrences=(ended,))
+
+
+def _kept_note(record: InstanceRecord) -> str:
+    """The one note that says more than how the run ended."""
+    return BACKGROUND_NOTE if record.note == BACKGROUND_NOTE else ""
+
+
+def _story(record: InstanceRecord, exit_: Exit, moment: Moment) -> str:
+    if record.started_mono is None or exit_.stage is not None:
+        return exit_.reason
+    return f"{exit_.reason} after {seconds(restart.ran_s(record, exit_, moment))}"
+
+
+def _facts(record: InstanceRecord, exit_: Exit, moment: Moment) -> dict[str, object]:
     facts: dict[str, object] = {
         "run": exit_.run,
-        "ran_s": round(ran_s, 3),
+        "ran_s": round(restart.ran_s(record, exit_, moment), 3),
         "code": exit_.code,
         "signal": exit_.signal,
     }
     if exit_.stage is not None:
         facts |= {"stage": exit_.stage, "errno": exit_.errno}
-    kept_note = record.note if record.note.startswith("it seems") else ""
-    if is_missing(exit_):
-        due = due_in(DueKind.LOOK, LOOK_EVERY_S, moment) if record.enabled else None
-        failed = settled(record, State.FAILED, moment, exit_.reason, due=due)
-        text = (
-            f"cannot start: {exit_.reason}; droned looks every {seconds(LOOK_EVERY_S)} whether that changed"
-        )
-        return Outcome(record=failed, occurrences=(happened(record, EventType.INSTANCE_FAILED, text, facts),))
-    kind = EventType.INSTANCE_LOST if exit_.is_unseen else EventType.INSTANCE_CRASHED
-    match restart.decide(app.spec.restart, record, exit_, moment):
-        case restart.Leave(reason=reason):
-            state = State.UNKNOWN if exit_.is_unseen else State.EXITED
-            if restart.is_success(app.spec.restart, exit_):
-                kind = EventType.INSTANCE_EXITED
-            left = settled(record, state, moment, kept_note or reason)
-            return Outcome(record=left, occurrences=(happened(record, kind, f"{story}; {reason}", facts),))
-        case restart.GiveUp(reason=reason, retry_s=retry_s):
-            retry = retry_s if record.enabled else None
-            due = None if retry is None else due_in(DueKind.RETRY, retry, moment)
-            later = "only a command starts it again" if retry is None else f"tried again in {seconds(retry)}"
-            failed = settled(record, State.FAILED, moment, f"gave up: {reason}", due=due)
-            text = f"{story}; gave up: {reason}; {later}"
-            return Outcome(
-                record=failed, occurrences=(happened(record, EventType.INSTANCE_FAILED, text, facts),)
-            )
-        case restart.Again(delay_s=delay_s, tries=tries, recent_mono=recent):
-            counted = replace(record, tries=tries, recent_mono=recent)
-            if restart.is_success(app.spec.restart, exit_):
-                kind = EventType.INSTANCE_EXITED
-            when = "next start at once" if not delay_s else f"next start in {seconds(delay_s)} (try {tries})"
-            ended = happened(
-                record, kind, f"{story}; {when}", facts | {"delay_s": round(delay_s, 3), "tries": tries}
-            )
-            if not delay_s:
-                again = launch_automatic(counted, app, moment)
-                return replace(again, occurrences=(ended, *again.occurrences))
-            due = due_in(DueKind.START, delay_s, moment)
-            waiting = settled(counted, State.BACKOFF, moment, kept_note or exit_.reason, due=due)
-            return Outcome(record=waiting, occurrences=(ended,))
+    return facts
+
+
+def _told_end(
+    record: InstanceRecord,
+    app: AppRecord,
+    exit_: Exit,
+    text: str,
+    moment: Moment,
+    more: Mapping[str, object],
+) -> Occurrence:
+    """The event of an end that is not a giving up."""
+    if exit_.is_unseen:
+        kind = EventType.INSTANCE_LOST
+    elif restart.is_success(app.spec.restart, exit_):
+        kind = EventType.INSTANCE_EXITED
+    else:
+        kind = EventType.INSTANCE_CRASHED
+    return happened(record, kind, text, {**_facts(record, exit_, moment), **more})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from droned.lifecycle.endings import LOOK_EVERY_S
+from droned.lifecycle.failed_starts import LOOK_EVERY_S
 from droned.lifecycle.words import seconds
 from droned.models.events import EventType, Occurrence
 from droned.models.records import (

@@ -60,6 +60,11 @@ def settled(
     return replace(record, state=state, since=moment.wall, ready=False, note=note, **(rest | more))
 
 
+def is_in_setup(record: InstanceRecord) -> bool:
+    """Whether its present run was ordered and nothing has been heard of it yet."""
+    return record.pid is None and (record.exit is None or record.exit.run != record.run)
+
+
 def step_at(app: AppRecord, index: int) -> StopStep:
     """Stop step number `index`; after the configured ones, the last resort."""
     steps = app.spec.stop
@@ -74,9 +79,8 @@ def stop_with(
     A step to the main process of which only the tree is left goes to the tree.
     """
     step = step_at(app, index)
-    to = step.to if record.pid is not None or step.to is not SignalTo.MAIN else SignalTo.TREE
-    if record.state is State.STARTING and record.pid is None:
-        to = step.to
+    is_main_gone = record.pid is None and not is_in_setup(record)
+    to = SignalTo.TREE if step.to is SignalTo.MAIN and is_main_gone else step.to
     due = due_in(DueKind.STOP, UNKILLABLE_AGAIN_S if step.for_s is None else step.for_s, moment)
     taken = replace(record, state=State.STOPPING, ready=False, stop_step=index, due=due, **more)
     signal = Signal(instance=record.key, run=record.run, number=step.signal, to=to)

@@ -86,6 +86,19 @@ def _is_followed(policy: RestartPolicy, succeeded: bool) -> bool:
             return False
 
 
+def ran_s(record: InstanceRecord, exit_: Exit, moment: Moment) -> float:
+    """Seconds that the run lasted; 0 when its program was never seen to run.
+
+    It ended at `exit_.at`, which can be long before `moment`: its leftovers
+    were ended meanwhile, or no daemon was there to hear of it. Durations are
+    of the monotonic clock; only that delay is of the wall clock's.
+    """
+    if record.started_mono is None:
+        return 0.0
+    delay_s = max(0.0, moment.wall - exit_.at)
+    return max(0.0, moment.mono - delay_s - record.started_mono)
+
+
 def decide(policy: RestartPolicy, record: InstanceRecord, exit_: Exit, moment: Moment) -> Decision:
     """What follows after `exit_` of a wanted instance (`record` is as it was while it ran)."""
     if exit_.code is not None and exit_.code in policy.permanent_exit:
@@ -104,8 +117,7 @@ def decide(policy: RestartPolicy, record: InstanceRecord, exit_: Exit, moment: M
                 retry_s=policy.retry_failed_after_s,
             )
         recent = (*recent, moment.mono)
-    ran_s = 0.0 if record.started_mono is None else moment.mono - record.started_mono
-    if ran_s >= policy.reset_after_s:
+    if record.started_mono is not None and ran_s(record, exit_, moment) >= policy.reset_after_s:
         return Again(delay_s=0.0, tries=0, recent_mono=recent)
     delay = next_delay(record.tries, policy.delay_s, policy.max_delay_s, policy.jitter, moment.draw)
     return Again(delay_s=delay, tries=record.tries + 1, recent_mono=recent)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from droned.lifecycle import command_rules as c
 from droned.lifecycle import inputs as i
-from droned.lifecycle import rules as r
+from droned.lifecycle import observation_rules as o
 from droned.lifecycle.outcome import Outcome, unchanged
 from droned.models.records import AppRecord, InstanceRecord, State
 from droned.models.registry import Moment
@@ -37,26 +38,26 @@ STATES: tuple[State, ...] = (
 
 # fmt: off
 MATRIX: Mapping[type[i.Input], Row] = MappingProxyType({
-    #               stopped        waiting              starting           running            stopping                   backoff                exited         failed                 unknown
-    i.Start:       (r.start,       r.start,             r.want_up,         r.want_up,         r.start_after,             r.start,               r.start,       r.start,               r.start),
-    i.Stop:        (r.want_down,   r.stop_waiting,      r.stop,            r.stop,            r.rest_after,              r.stop_waiting,        r.stop_waiting, r.stop_waiting,       r.stop_waiting),
-    i.Restart:     (r.start,       r.start,             r.restart,         r.restart,         r.start_after,             r.start,               r.start,       r.start,               r.start),
-    i.SendSignal:  (r.refused,     r.refused,           r.signal,          r.signal,          r.signal,                  r.refused,             r.refused,     r.refused,             r.refused),
-    i.Enable:      (r.enable,      r.enable,            r.enable,          r.enable,          r.enable,                  r.enable,              r.enable,      r.enable,              r.enable),
-    i.Disable:     (r.disable,     r.disable,           r.disable,         r.disable,         r.disable,                 r.disable,             r.disable,     r.disable,             r.disable),
-    i.Replace:     (r.same,        r.same,              r.renew,           r.renew,           r.replace_after,           r.same,                r.same,        r.try_again,           r.same),
-    i.Remove:      (r.remove_now,  r.remove_now,        r.stop_and_remove, r.stop_and_remove, r.remove_after,            r.remove_now,          r.remove_now,  r.remove_now,          r.remove_now),
-    i.Begin:       (r.begin,       r.begin,             r.same,            r.same,            r.same,                    r.same,                r.begin,       r.same,                r.begin),
-    i.ShutDown:    (r.same,        r.shut_down_waiting, r.shut_down,       r.shut_down,       r.shut_down_after,         r.shut_down_waiting,   r.same,        r.same,                r.same),
-    i.Rebooted:    (r.same_with_new_clock, r.same_with_new_clock, r.gone_with_host, r.gone_with_host, r.gone_with_host,   r.same_with_new_clock, r.same_with_new_clock, r.same_with_new_clock, r.same_with_new_clock),
-    i.Spawned:     (r.same,        r.same,              r.up,              r.same,            r.note_process,            r.same,                r.same,        r.same,                r.same),
-    i.StartFailed: (r.same,        r.same,              r.start_failed,    r.same,            r.failed_while_stopping,   r.same,                r.same,        r.same,                r.same),
-    i.Ended:       (r.same,        r.same,              r.ended,           r.ended,           r.ended_as_asked,          r.same,                r.same,        r.same,                r.same),
-    i.TreeGone:    (r.same,        r.same,              r.same,            r.same,            r.tree_gone,               r.same,                r.same,        r.same,                r.same),
-    i.Found:       (r.found,       r.found,             r.found,           r.found,           r.found,                   r.found,               r.found,       r.found,               r.found),
-    i.Vanished:    (r.same,        r.same,              r.vanished,        r.vanished,        r.vanished_while_stopping, r.same,                r.same,        r.same,                r.same),
-    i.Elapsed:     (r.same,        r.start_again,       r.running,         r.same,            r.stop_longer,             r.start_again,         r.same,        r.retry,               r.same),
-    i.Cleared:     (r.same,        r.same,              r.same,            r.same,            r.same,                    r.same,                r.same,        r.cleared,             r.same),
+    #               stopped                waiting                starting           running            stopping                   backoff                exited                 failed                 unknown
+    i.Start:       (c.start,               c.start,               c.want_up,         c.want_up,         c.start_after,             c.start,               c.start,               c.start,               c.start),
+    i.Stop:        (c.want_down,           c.stop_waiting,        c.stop,            c.stop,            c.rest_after,              c.stop_waiting,        c.stop_waiting,        c.stop_waiting,        c.stop_waiting),
+    i.Restart:     (c.start,               c.start,               c.restart,         c.restart,         c.start_after,             c.start,               c.start,               c.start,               c.start),
+    i.SendSignal:  (c.refused,             c.refused,             c.signal,          c.signal,          c.signal,                  c.refused,             c.refused,             c.refused,             c.refused),
+    i.Enable:      (c.enable_at_rest,      c.enable,              c.enable,          c.enable,          c.enable,                  c.enable,              c.enable_at_rest,      c.enable,              c.enable_at_rest),
+    i.Disable:     (c.disable,             c.disable,             c.disable,         c.disable,         c.disable,                 c.disable,             c.disable,             c.disable,             c.disable),
+    i.Replace:     (o.same,                o.same,                c.renew,           c.renew,           c.replace_after,           o.same,                o.same,                c.try_again,           o.same),
+    i.Remove:      (c.remove_now,          c.remove_now,          c.stop_and_remove, c.stop_and_remove, c.remove_after,            c.remove_now,          c.remove_now,          c.remove_now,          c.remove_now),
+    i.Begin:       (c.begin,               c.begin,               o.same,            o.same,            c.begin_after,             o.same,                c.begin,               c.begin_failed,        c.begin),
+    i.ShutDown:    (o.same,                c.shut_down_waiting,   c.shut_down,       c.shut_down,       c.shut_down_after,         c.shut_down_waiting,   o.same,                c.shut_down_failed,    o.same),
+    i.Rebooted:    (c.same_with_new_clock, c.same_with_new_clock, c.gone_with_host,  c.gone_with_host,  c.gone_with_host,          c.same_with_new_clock, c.same_with_new_clock, c.same_with_new_clock, c.same_with_new_clock),
+    i.Spawned:     (o.same,                o.same,                o.up,              o.same,            o.note_process,            o.same,                o.same,                o.same,                o.same),
+    i.StartFailed: (o.same,                o.same,                o.start_failed,    o.start_failed,    o.failed_while_stopping,   o.same,                o.same,                o.same,                o.same),
+    i.Ended:       (o.same,                o.same,                o.ended,           o.ended,           o.ended_as_asked,          o.same,                o.same,                o.same,                o.same),
+    i.TreeGone:    (o.same,                o.same,                o.same,            o.same,            o.tree_gone,               o.same,                o.same,                o.same,                o.same),
+    i.Found:       (o.found,               o.found,               o.found,           o.found,           o.found,                   o.found,               o.found,               o.found,               o.found),
+    i.Vanished:    (o.same,                o.same,                o.vanished,        o.vanished,        o.vanished_while_stopping, o.same,                o.same,                o.same,                o.same),
+    i.Elapsed:     (o.same,                o.start_again,         o.running,         o.same,            o.stop_longer,             o.start_again,         o.same,                o.retry,               o.same),
+    i.Cleared:     (o.same,                o.same,                o.same,            o.same,            o.same,                    o.same,                o.same,                o.cleared,             o.same),
 })
 # fmt: on
 

@@ -42,9 +42,11 @@ def errno_words(number: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as people write it: `0.4s`, `12s`, `3m20s`, `2h05m`, `3d4h`."""
-    if value < 10:
-        return f"{value:.1f}s" if value < 1 or value % 1 else f"{value:.0f}s"
+    """A duration as people write it: `40ms`, `0.4s`, `12s`, `3m20s`, `2h05m`, `3d4h`."""
+    if 0.0 < value < 0.0995:
+        return f"{max(1, round(value * 1000))}ms"
+    if value < 9.95:
+        return f"{value:.1f}s".replace(".0s", "s")
     whole = round(value)
     if whole < 60:
         return f"{whole}s"
@@ -69,21 +71,3 @@ def exit_of_status(run: int, status: int | None, at: float) -> Exit:
         return Exit(run=run, at=at, reason=reason, signal=number, core_dumped=core)
     code = (status >> 8) & 0xFF
     return Exit(run=run, at=at, reason=f"exited {code}", code=code)
-
-
-STAGE_WORDS = {
-    "exec": "the program",
-    "directory": "the working directory",
-    "user": "the user",
-    "group": "the group",
-    "groups": "a supplementary group",
-}
-
-
-def failed_start_reason(stage: str, number: int) -> str:
-    """Why a start failed: `the program does not exist (ENOENT)`, `set-up failed at limits: …`."""
-    subject = STAGE_WORDS.get(stage)
-    words = errno_words(number)
-    if subject is None:
-        return f"set-up failed at {stage}: {words}" if number else f"set-up failed: {stage}"
-    return f"{subject} {words}" if words.startswith(("does", "is")) else f"{subject}: {words}"
