@@ -1,0 +1,132 @@
+"""The two standard streams: what is data, what is said beside it, and what the terminal can show.
+
+Colour, redrawing and cutting happen on a terminal only, each stream judged by
+itself; `NO_COLOR`, `TERM=dumb` and `--no-color` take the colour away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+from droned.ctl.text import escaped
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+_STATES = {
+    "running": "green",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "waiting": "yellow",
+    "backoff": "yellow",
+    "failed": "red",
+    "unknown": "red",
+    "stopped": "dim",
+    "exited": "dim",
+}
+WIDTH_UNKNOWN = 80
+
+
+class Console:
+    """Where a command writes."""
+
+    def __init__(self, environ: Mapping[str, str], *, colour: bool = True, quiet: bool = False) -> None:
+        """`colour` False wins over everything; `quiet` keeps notices and progress away, not warnings."""
+        self.out = _tolerant(sys.stdout)
+        self.err = _tolerant(sys.stderr)
+        self.quiet = quiet
+        self.is_terminal = _is_terminal(self.out)
+        self.err_is_terminal = _is_terminal(self.err)
+        may_colour = colour and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        self.colours = may_colour and self.is_terminal
+        self.err_colours = may_colour and self.err_is_terminal
+        self.can_redraw = self.err_is_terminal and environ.get("TERM") != "dumb"
+
+    def data(self, lines: Iterable[str]) -> None:
+        """Write lines, already escaped, to standard output."""
+        self.out.write("".join(f"{line}\n" for line in lines))
+
+    def raw(self, body: bytes) -> None:
+        """Write bytes of an API answer, unchanged off a terminal and escaped on one, ended by a line end."""
+        text = body.decode("utf-8", "surrogateescape")
+        if self.is_terminal:
+            from droned.ctl.text import escaped_json
+
+            self.out.write(escaped_json(text))
+        else:
+            self.out.flush()
+            stream = getattr(self.out, "buffer", None)
+            if stream is None:
+                self.out.write(text)
+            else:
+                stream.write(body)
+                stream.flush()
+        if not body.endswith(b"\n"):
+            self.out.write("\n")
+
+    def notice(self, text: str) -> None:
+        """Say something beside the data; not with `--quiet`."""
+        if not self.quiet:
+            self._say(escaped(text))
+
+    def warning(self, text: str) -> None:
+        """Say something that must be seen."""
+        self._say(self._tag("warning:", "yellow") + " " + escaped(text))
+
+    def error(self, text: str) -> None:
+        """Say why the command failed; further lines of `text` stand below, as they are."""
+        first, *more = text.split("\n")
+        self._say(self._tag("error:", "red") + " " + escaped(first))
+        for line in more:
+            self._say("  " + escaped(line))
+
+    def width(self) -> int | None:
+        """Columns of the terminal on standard output; None where nothing may be cut."""
+        return _size(self.out)[0] if self.is_terminal else None
+
+    def err_size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal on standard error."""
+        return _size(self.err)
+
+    def painted(self, text: str, colour: str, *, err: bool = False) -> str:
+        """`text` in `colour` where the stream has colours."""
+        if not (self.err_colours if err else self.colours):
+            return text
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+    def state(self, state: str, *, err: bool = False) -> str:
+        """The name of an instance's state in that state's colour."""
+        colour = _STATES.get(state)
+        return self.painted(state, colour, err=err) if colour else state
+
+    def _tag(self, text: str, colour: str) -> str:
+        return self.painted(text, colour, err=True)
+
+    def _say(self, line: str) -> None:
+        # Data written so far stands above what is said about it, also where both go to one file.
+        self.out.flush()
+        print(line, file=self.err, flush=True)
+
+
+def _tolerant(stream: TextIO) -> TextIO:
+    """`stream`, able to write any text: what its encoding lacks is escaped rather than a crash."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _size(stream: TextIO) -> tuple[int, int]:
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return WIDTH_UNKNOWN, 24
+    return size.columns or WIDTH_UNKNOWN, size.lines or 24

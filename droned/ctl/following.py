@@ -1,0 +1,119 @@
+"""The stream of events: read as it comes, resumed exactly where it broke off.
+
+A daemon that is replaced ends the stream; its successor continues it from the
+last event seen, out of its journal. What the reader of this module gets has
+no hole and nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from droned.ctl.api import BASE, problem_of, query_of
+from droned.ctl.connection import Connection
+from droned.ctl.failures import Incomprehensible, TimedOut, Unreachable
+from droned.ctl.session import Session
+from droned.errors import ShuttingDown
+
+QUIET_S = 40.0
+"""Seconds without even a heartbeat (every 15 s) after which a daemon counts as gone."""
+PATIENCE_S = 30.0
+"""Seconds for which a daemon that went away is asked again."""
+PAUSE_S = 0.1
+
+Event = dict[str, Any]
+
+
+def events_of(
+    session: Session,
+    *,
+    since: str | None = None,
+    types: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    tick_s: float | None = None,
+    on_away: Callable[[bool], None] | None = None,
+) -> Iterator[Event | None]:
+    """The events after `since` (a position; None: from now on), and on and on as they happen.
+
+    None stands for "nothing happened for `tick_s`" and for "the stream stands":
+    one comes as soon as nothing that happens from then on can be missed. `on_away`
+    is called with True when the daemon went away and with False when it is back;
+    without it that is said as a notice. Raises Unreachable when it stays away, and
+    TimedOut at the session's deadline.
+    """
+    connection = Connection(session.sockets(), session.debug)
+    position = since
+    tell = on_away or _notices(session)
+    away_since: float | None = None
+    has_been_there = False
+    while True:
+        query = [
+            ("since", position),
+            ("follow", 1),
+            *(("type", each) for each in types),
+            *(("target", each) for each in targets),
+        ]
+        try:
+            answer, lines = connection.lines(
+                f"{BASE}/events{query_of(query)}",
+                headers={"Accept": "application/x-ndjson"},
+                quiet_s=QUIET_S,
+                tick_s=tick_s,
+                deadline=session.deadline,
+            )
+            if answer.status != 200:
+                raise problem_of(answer)
+            has_been_there = True
+            if away_since is not None:
+                away_since = None
+                tell(False)
+            for line in lines:
+                event = _event_of(line) if line else None
+                if event is None:
+                    yield None
+                elif event.get("type") == "sync":
+                    if position is None and event.get("version") is not None:
+                        position = str(event["version"])
+                    yield None
+                elif event.get("type") == "gap":
+                    break  # we were too slow for the daemon's patience: go on from the last one seen
+                elif event.get("type") != "heartbeat":
+                    position = str(event.get("id") or position)
+                    yield event
+        except (Unreachable, ShuttingDown) as gone:
+            if not has_been_there:
+                raise
+            if away_since is None:
+                away_since = time.monotonic()
+                tell(True)
+            elif time.monotonic() - away_since > PATIENCE_S:
+                raise Unreachable(f"{gone}; it stayed away for {PATIENCE_S:g} s") from gone
+        connection.close()
+        if session.deadline is not None and time.monotonic() > session.deadline:
+            raise TimedOut("cannot wait any longer: the time is over")
+        time.sleep(PAUSE_S)
+        yield None
+
+
+def _event_of(line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise Incomprehensible("cannot understand the stream of events: a line is not a JSON object")
+    return event
+
+
+def _notices(session: Session) -> Callable[[bool], None]:
+    def tell(is_away: bool) -> None:
+        session.console.notice(
+            "the daemon is away; the stream goes on when it is back"
+            if is_away
+            else "the daemon answers again"
+        )
+
+    return tell

@@ -1,0 +1,67 @@
+"""The last lines that an instance wrote, read from its output files where the reader may.
+
+The daemon names the files; they are read here, with the rights of whoever runs
+dronectl. A failure to read is said in one line and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+from droned.ctl.api import Api, quoted
+from droned.ctl.text import moment_of
+from droned.errors import DronedError
+
+READ_BYTES = 64 * 1024
+CLOCK_SLACK_S = 1.0
+"""A file last written so long before the run began still counts as written by it: file times are coarse."""
+
+
+def last_output(api: Api, instance: str, row: Mapping[str, Any], lines: int) -> list[str]:
+    """Up to `lines` last lines of the last run, `err  …` or `out  …`: of its errors, else of its output."""
+    try:
+        described: dict[str, Any] = api.get(
+            "/instances/" + "/".join(map(quoted, instance.split("/")))
+        ).document()
+    except DronedError:
+        return []
+    paths = described.get("logs")
+    if not isinstance(paths, dict):
+        return []
+    began = moment_of(str(row.get("started_at"))) if row.get("started_at") else None
+    for stream, mark in (("stderr", "err"), ("stdout", "out")):
+        path = paths.get(stream)
+        if not isinstance(path, str):
+            continue
+        try:
+            found = tail_of(path, lines, began)
+        except OSError as fault:
+            return [f"(its output: cannot read {path}: {fault.strerror})"]
+        if found:
+            return [f"{mark}  {line}" for line in found]
+    return []
+
+
+def tail_of(path: str, lines: int, since: float | None) -> list[str]:
+    """The last `lines` lines of a regular file; none when it was not written since the moment `since`."""
+    # Not blocking: the path may have become a pipe or a device, which is then left alone.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or (
+            since is not None and status.st_mtime < since - CLOCK_SLACK_S
+        ):
+            return []
+        start = max(0, status.st_size - READ_BYTES)
+        block = os.pread(descriptor, READ_BYTES, start)
+    finally:
+        os.close(descriptor)
+    found = block.decode("utf-8", "backslashreplace").split("\n")
+    if found and not found[-1]:
+        found.pop()
+    if start and len(found) > 1:
+        found = found[1:]  # its beginning is before the block
+    return found[-lines:]
