@@ -95,7 +95,7 @@ class Occurrence:
     subject: str
     """`web/0`, `app web`, `service journal`, `server`: what it happened to."""
     text: str
-    data: Mapping[str, object] = field(default=NO_FACTS)
+    data: Mapping[str, object] = field(default_factory=lambda: NO_FACTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,4 +112,4 @@ class Event:
     cause: int
     """The version that caused it; 0 is none."""
     text: str
-    data: Mapping[str, object] = field(default=NO_FACTS)
+    data: Mapping[str, object] = field(default_factory=lambda: NO_FACTS)

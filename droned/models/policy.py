@@ -105,7 +105,7 @@ class Launch:
 
     command: tuple[str, ...]
     directory: str | None = None
-    env: Mapping[str, str] = field(default=NO_NAMES)
+    env: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     user: str | int | None = None
     group: str | int | None = None
     groups: tuple[str | int, ...] | None = None

@@ -101,7 +101,7 @@ class Configuring:
             kind=IssueKind.CONFIGURATION_REFUSED,
             subject="server",
             text=f"{text}\n{shown}{more}".strip(),
-            remedy="correct the file, then `dronectl daemon reload`; until then the last good one is in force",
+            remedy="correct the file, then `dronectl daemon reload`; the last good one stays in force",
             opened_at=present.opened_at if isinstance(present, IssueRecord) else moment.wall,
         )
         facts: dict[str, Any] = {"problems": list(problems[:SHOWN_PROBLEMS])}

@@ -115,9 +115,8 @@ class Services:
         if problems:
             self._fail(service, "; ".join(problems))
             return
-        if await self._phase(service, "make", make) and await self._phase(
-            service, "start", lambda: service.made.startService()
-        ):
+        is_made = await self._phase(service, "make", make)
+        if is_made and await self._phase(service, "start", service.made.startService):
             self._set(service, "running")
 
     async def _phase(self, service: Service, phase: str, call: Callable[[], object]) -> bool:

@@ -1,0 +1,1 @@
+"""The daemon as a whole: options, reactor, signals, and the one file that sees every part (`build`)."""

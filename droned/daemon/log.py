@@ -1,0 +1,70 @@
+"""droned's own log: one line of text an event on standard output, through twisted.logger.
+
+What happens to instances is told by the registry's events; this log says the
+same in the same words, with what only concerns the daemon. A traceback goes
+here and nowhere else. A log that cannot be written never stops the daemon.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO, cast
+
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+from zope.interface import implementer
+
+from droned.models.registry import Commit
+
+
+@implementer(ILogObserver)
+class TextLog:
+    """Writes what is of level info and above, one line each, tracebacks indented below."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Write one event; what cannot be written is dropped."""
+        level = event.get("log_level") or LogLevel.info
+        is_quiet = event.get("log_namespace", "").startswith(QUIET)
+        if level < (LogLevel.warn if is_quiet else LogLevel.info):
+            return
+        text = printable(formatEvent(cast(Any, event)) or "")
+        failure = event.get("log_failure")
+        if failure is not None:
+            text += "\n  " + failure.getTraceback().rstrip().replace("\n", "\n  ")
+        mark = "" if level is LogLevel.info else f"{level.name}: "
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event["log_time"]))
+        thousandths = int(event["log_time"] % 1 * 1000)
+        try:
+            self._stream.write(f"{stamp}.{thousandths:03d}Z {mark}{text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # its reader is gone; the daemon's life does not hang on it
+
+
+QUIET = ("twisted.", "log_legacy")
+"""Namespaces of which only warnings and errors are of use here."""
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped, so that no app can forge a line."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def begin_log(stream: TextIO | None = None) -> None:
+    """Send everything that is logged to `stream` (standard output) from now on."""
+    globalLogBeginner.beginLoggingTo(
+        [TextLog(stream or sys.stdout)], redirectStandardIO=False, discardBuffer=True
+    )
+
+
+def told(commit: Commit) -> list[str]:
+    """The lines that a commit's events make."""
+    return [
+        f"{event.subject}: {event.text}" + ("" if event.actor == "droned" else f" [{event.actor}]")
+        for event in commit.events
+    ]

@@ -1,0 +1,401 @@
+"""The spine: inputs become commits, commits become effects, and timers follow the records."""
+
+from __future__ import annotations
+
+import pytest
+
+from droned.errors import ConfigurationError, KeyReused, NotNow
+from droned.lifecycle import inputs
+from droned.models.policy import (
+    DEFAULT_STOP,
+    Launch,
+    RestartPolicy,
+    SignalTo,
+    StartBudget,
+    StopStep,
+)
+from droned.models.records import ActionRecord, ActionState, State, Wanted
+from tests.services.spine import Spine, app, ended, result_of
+
+CRASHED = 1 << 8
+
+
+@pytest.fixture
+def spine() -> Spine:
+    """A spine with nothing configured."""
+    return Spine()
+
+
+def test_a_configured_instance_is_ordered_and_runs_after_its_grace(spine: Spine) -> None:
+    spine.configure(app())
+    assert spine.spawner.spawned == [("web/0", 1)]
+    spine.spawned("web/0", 4711)
+    assert spine.record("web/0").state is State.STARTING
+    spine.clock.advance(1.0)
+    record = spine.record("web/0")
+    assert (record.state, record.pid, record.ready) == (State.RUNNING, 4711, True)
+    assert spine.clock.pending == 0
+
+
+def test_kill_follows_term_after_the_grace(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    result_of(spine.command("stop", "web"))
+    spine.clock.advance(10.0)
+    spine.clock.advance(2.0)
+    assert [(number, to) for _, _, number, to in spine.spawner.signals] == [
+        (15, "main"),
+        (15, "tree"),
+        (9, "tree"),
+    ]
+
+
+def test_a_crash_is_followed_by_a_start_after_the_back_off(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.tell("web/0", ended(1, CRASHED))
+    assert spine.record("web/0").state is State.BACKOFF
+    spine.clock.advance(0.49)
+    assert spine.spawner.spawned == [("web/0", 1)]
+    spine.clock.advance(0.02)
+    assert spine.spawner.spawned == [("web/0", 1), ("web/0", 2)]
+    assert spine.record("web/0").restarts == 1
+
+
+def test_a_wall_clock_that_jumps_moves_no_timer(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.tell("web/0", ended(1, CRASHED))
+    spine.clock.step_wall(86_400.0)
+    spine.clock.advance(0.2)
+    assert len(spine.spawner.spawned) == 1
+    spine.clock.advance(0.4)
+    assert len(spine.spawner.spawned) == 2
+
+
+def test_an_end_is_acknowledged_only_when_it_is_on_disk(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    before = spine.registry.version
+    spine.processes.durable(before, "d")
+    spine.tell("web/0", ended(1, CRASHED))
+    assert spine.spawner.acknowledged == []
+    spine.processes.durable(spine.registry.version, "e")
+    assert spine.spawner.acknowledged == [("web/0", 1)]
+
+
+def test_an_end_that_was_known_already_is_acknowledged_again(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.tell("web/0", ended(1, CRASHED))
+    spine.processes.durable(spine.registry.version, "e")
+    spine.tell("web/0", ended(1, CRASHED))
+    assert spine.spawner.acknowledged == [("web/0", 1)] * 2
+    assert spine.record("web/0").restarts == 0
+
+
+def test_effects_of_a_definition_wait_for_the_disk(spine: Spine) -> None:
+    spine.durable_up_to = spine.registry.version
+    spine.configure(app())
+    assert spine.spawner.spawned == []
+    spine.make_durable(spine.registry.version)
+    assert spine.spawner.spawned == [("web/0", 1)]
+
+
+def test_a_stop_while_its_start_is_held_reaches_the_guardian_after_it(spine: Spine) -> None:
+    spine.durable_up_to = spine.registry.version
+    spine.configure(app())
+    stopping = spine.command("stop", "web/0")
+    assert spine.spawner.signals == []
+    waiting = spine.supervision  # the stop's receipt waits for the disk, its signal for the start
+    assert waiting is not None
+    spine.run(stopping, "stop")
+    spine.make_durable(spine.registry.version)
+    assert spine.spawner.spawned == [("web/0", 1)]
+    assert [number for _, _, number, _ in spine.spawner.signals] == [15]
+
+
+def test_a_command_on_many_instances_is_one_version(spine: Spine) -> None:
+    spine.configure(app(labels=("0", "1", "2")))
+    for label in "012":
+        spine.up(f"web/{label}")
+    before = spine.registry.version
+    result_of(spine.command("restart", "web"))
+    assert spine.registry.version == before + 1
+    assert len(spine.spawner.signals) == 3
+
+
+def test_a_command_that_one_instance_refuses_changes_none(spine: Spine) -> None:
+    spine.configure(app(labels=("0", "1")))
+    spine.up("web/0")
+    spine.up("web/1")
+    result_of(spine.command("stop", "web/1"))
+    spine.tell("web/1", ended(1, 15))
+    before = spine.registry.version
+    with pytest.raises(NotNow):
+        result_of(spine.command("kill", "web", signal="HUP"))
+    assert spine.registry.version == before
+    assert [number for _, _, number, _ in spine.spawner.signals] == [15]
+
+
+def action_of(spine: Spine, key: str) -> ActionRecord:
+    record = spine.registry.records("action")[key]
+    assert isinstance(record, ActionRecord)
+    return record
+
+
+def test_a_restart_has_ended_when_the_new_run_runs(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    receipt = result_of(spine.command("restart", "web/0"))
+    assert action_of(spine, receipt.action).state is ActionState.RUNNING
+    spine.tell("web/0", ended(1, 15))
+    spine.up("web/0", 101)
+    assert action_of(spine, receipt.action).state is ActionState.SUCCEEDED
+
+
+def test_a_start_that_crashes_says_how(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    receipt = result_of(spine.command("restart", "web/0"))
+    spine.tell("web/0", ended(1, 15))
+    spine.spawned("web/0")
+    spine.tell("web/0", ended(2, 3 << 8))
+    action = action_of(spine, receipt.action)
+    assert action.state is ActionState.FAILED
+    assert "exited 3" in action.items[0].text
+
+
+def test_a_large_action_ends_with_its_last_instance(spine: Spine) -> None:
+    labels = tuple(str(number) for number in range(40))
+    spine.configure(app(labels=labels))
+    receipt = result_of(spine.command("stop", "web"))
+    for label in labels[:-1]:
+        spine.spawned(f"web/{label}")
+        spine.tell(f"web/{label}", ended(1, 15))
+    assert action_of(spine, receipt.action).state is ActionState.RUNNING
+    spine.spawned("web/39")
+    spine.tell("web/39", ended(1, 15))
+    action = action_of(spine, receipt.action)
+    assert action.state is ActionState.SUCCEEDED
+    assert all(item.state is ActionState.SUCCEEDED for item in action.items)
+
+
+def test_the_same_idempotency_key_does_a_command_once(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    first = result_of(spine.command("restart", "web/0", key="k"))
+    again = result_of(spine.command("restart", "web/0", key="k"))
+    assert again.action == first.action
+    assert len(spine.spawner.signals) == 1
+    with pytest.raises(KeyReused):
+        result_of(spine.command("stop", "web/0", key="k"))
+
+
+def test_only_what_changed_is_touched_by_a_reload(spine: Spine) -> None:
+    spine.configure(app("web"), app("db"))
+    spine.up("web/0")
+    spine.up("db/0")
+    spine.configure(app("web"), app("db"), app("new"))
+    assert spine.spawner.spawned == [("web/0", 1), ("db/0", 1), ("new/0", 1)]
+    assert spine.spawner.signals == []
+
+
+def test_a_policy_applies_live(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.configure(app(restart=RestartPolicy(delay_s=5.0)))
+    assert spine.spawner.signals == []
+    spine.tell("web/0", ended(1, CRASHED))
+    spine.clock.advance(4.9)
+    assert len(spine.spawner.spawned) == 1
+    spine.clock.advance(0.2)
+    assert len(spine.spawner.spawned) == 2
+
+
+def test_a_changed_command_replaces_one_instance_after_the_other(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app(labels=labels))
+    spine.up("web/0")
+    spine.up("web/1")
+    changed = replace_command(app(labels=labels), "false")
+    spine.configure(changed)
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0"]
+    spine.tell("web/0", ended(1, 15))
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0"]
+    spine.up("web/0", 200)
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0", "web/1"]
+    spine.tell("web/1", ended(1, 15))
+    spine.up("web/1", 201)
+    assert spine.spawner.launches["web/1"]["argv"] == ["false"]
+
+
+def test_a_changed_command_that_fails_stops_at_its_first_victim(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app(labels=labels))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.configure(replace_command(app(labels=labels), "missing"))
+    spine.tell("web/0", ended(1, 15))
+    spine.tell("web/0", {"type": "spawn_failed", "run": 2, "stage": "exec", "errno": 2, "at": 1.0})
+    assert spine.record("web/0").state is State.FAILED
+    assert spine.record("web/1").state is State.RUNNING
+    assert "instance-failed:web/0" in spine.registry.records("issue")
+
+
+def replace_command(spec: object, command: str) -> object:
+    from dataclasses import replace
+
+    return replace(spec, launch=Launch(command=(command,)))  # type: ignore[type-var]
+
+
+def test_an_app_that_left_goes_with_its_last_instance(spine: Spine) -> None:
+    spine.configure(app("web", labels=("0", "1")))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.configure()
+    assert spine.registry.app("web") is not None
+    spine.tell("web/0", ended(1, 15))
+    spine.tell("web/1", ended(1, 15))
+    assert spine.registry.app("web") is None
+    assert spine.registry.instance("web/0") is None
+    assert spine.spawner.forgotten == ["web/0", "web/1"]
+
+
+def test_a_refused_configuration_changes_nothing_but_opens_an_issue(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.configuration = ConfigurationError("cannot use it", ("droned.yaml:1:1: no",))
+    with pytest.raises(ConfigurationError):
+        result_of(spine.configuring.reload("test"))
+    assert spine.record("web/0").state is State.RUNNING
+    assert "configuration-refused:server" in spine.registry.records("issue")
+    spine.configure(app())
+    assert "configuration-refused:server" not in spine.registry.records("issue")
+
+
+def test_scale_adds_and_removes_the_highest(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 3}))
+    assert {key for key, _ in spine.spawner.spawned} == {"web/0", "web/1", "web/2"}
+    result_of(spine.command("scale", counts={"web": 1}))
+    assert {key for key, _, _, _ in spine.spawner.signals} == {"web/1", "web/2"}
+    spine.configure(app())
+    assert {key for key, _ in spine.spawner.spawned} == {"web/0", "web/1", "web/2"}
+
+
+def test_scale_survives_a_reload_that_leaves_the_count_alone(spine: Spine) -> None:
+    spine.configure(app())
+    result_of(spine.command("scale", counts={"web": 2}))
+    spine.configure(app(restart=RestartPolicy(delay_s=2.0)))
+    assert spine.registry.instance("web/1") is not None
+    assert spine.record("web/1").wanted is Wanted.UP
+
+
+def test_the_start_budget_holds_automatic_restarts_only(spine: Spine) -> None:
+    spine.supervision.set_budget(StartBudget(burst=1, per_second=1.0))
+    at_once = RestartPolicy(delay_s=0.0)
+    spine.configure(app(labels=("0", "1"), restart=at_once))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.tell("web/0", ended(1, CRASHED))
+    spine.tell("web/1", ended(1, CRASHED))
+    assert spine.record("web/0").state is State.STARTING
+    assert spine.record("web/1").state is State.BACKOFF
+    assert spine.record("web/1").note == "start budget"
+    spine.clock.advance(1.0)
+    assert spine.record("web/1").state is State.STARTING
+
+
+def test_a_missing_program_is_looked_for_until_it_is_there(spine: Spine) -> None:
+    spine.configure(app())
+    spine.tell("web/0", {"type": "spawn_failed", "run": 1, "stage": "exec", "errno": 2, "at": 1.0})
+    assert spine.record("web/0").state is State.FAILED
+    spine.clock.advance(30.0)
+    assert len(spine.spawner.spawned) == 1
+    spine.is_startable = True
+    spine.clock.advance(30.0)
+    assert spine.spawner.spawned[-1] == ("web/0", 2)
+
+
+def test_leftovers_are_ended_before_the_next_start(spine: Spine) -> None:
+    stop = (*DEFAULT_STOP[:1], StopStep(signal=9, to=SignalTo.TREE, for_s=None))
+    spine.configure(app(stop=stop))
+    spine.up("web/0")
+    spine.tell("web/0", ended(1, CRASHED, leftovers=2))
+    assert spine.record("web/0").state is State.STOPPING
+    assert spine.spawner.signals == [("web/0", 1, 15, "tree")]
+    spine.processes.received({"type": "tree_gone", "instance": "web/0", "run": 1})
+    assert spine.record("web/0").state is State.BACKOFF
+
+
+# --- a daemon that takes over
+
+
+def row(run: int, state: str = "running", **fields: object) -> dict[str, object]:
+    """A row of the guardian's table for web/0."""
+    return {
+        "instance": "web/0",
+        "run": run,
+        "pid": 500 + run,
+        "start_time": 1,
+        "spawned_at": 1.0,
+        "state": state,
+        "status": None,
+        "seen": True,
+        "ended_at": None,
+        "failure": None,
+        "leftovers": 0,
+        "adopted": False,
+    } | fields
+
+
+def test_taking_over_a_living_run_changes_nothing(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0", 501)
+    before = spine.registry.version
+    spine.processes.take_over([row(1)], is_new_boot=False)
+    assert spine.registry.version == before
+    assert spine.spawner.spawned == [("web/0", 1)]
+
+
+def test_an_order_that_never_arrived_is_given_again_with_its_number(spine: Spine) -> None:
+    spine.configure(app())
+    spine.processes.take_over([], is_new_boot=False)
+    assert spine.spawner.spawned == [("web/0", 1), ("web/0", 1)]
+
+
+def test_a_table_ahead_of_the_journal_is_believed(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0", 501)
+    spine.processes.take_over([row(1, "ended", status=CRASHED, ended_at=2.0), row(2)], is_new_boot=False)
+    record = spine.record("web/0")
+    assert (record.run, record.pid, record.state) == (2, 502, State.RUNNING)
+    assert record.exit is not None and record.exit.code == 1
+    assert spine.spawner.spawned == [("web/0", 1)]
+
+
+def test_a_run_that_nobody_holds_ended_unseen(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0", 501)
+    spine.processes.take_over([], is_new_boot=False)
+    record = spine.record("web/0")
+    assert record.state is State.BACKOFF
+    assert record.exit is not None and record.exit.is_unseen
+
+
+def test_after_a_reboot_nothing_lives_and_no_failure_is_counted(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0", 501)
+    spine.processes.take_over([row(1, "ended", seen=False, ended_at=2.0)], is_new_boot=True)
+    record = spine.record("web/0")
+    assert (record.state, record.tries, record.wanted) == (State.STOPPED, 0, Wanted.UP)
+    spine.supervision.feed("web/0", inputs.Begin())
+    assert spine.spawner.spawned[-1] == ("web/0", 2)
+
+
+def test_processes_of_no_instance_become_an_issue_and_are_not_signalled(spine: Spine) -> None:
+    spine.processes.take_over([row(1)], is_new_boot=False)
+    assert "orphans:runs" in spine.registry.records("issue")
+    assert spine.spawner.signals == []
