@@ -27,6 +27,7 @@ import hashlib
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 MAGIC = b"\xd7\x4a\x4e"
@@ -82,8 +83,6 @@ class Readable(NamedTuple):
     frames: tuple[Frame, ...]
     bad: tuple[tuple[int, int], ...]
     """Ranges of bytes, first and one past the last, that are no frame; zeros at the end are not bad."""
-    end: int
-    """One past the last byte of the last frame."""
 
 
 def digest_of(previous: bytes, version: int, payload: bytes) -> bytes:
@@ -111,26 +110,37 @@ def frame_at(content: bytes, start: int) -> Frame | None:
     return Frame(kind, version, previous, payload, start)
 
 
-def read_frames(content: bytes) -> Readable:
-    """Every frame that can be read in a segment's whole content, whatever that is.
+def each_frame(content: bytes) -> Iterator[Frame]:
+    """Every frame that can be read in a segment's whole content, whatever that is, in its order.
 
     Where a frame is bad, the next good one is searched for. Never raises.
     """
-    frames: list[Frame] = []
-    bad: list[tuple[int, int]] = []
     used = used_bytes(content)
     budget = _RESYNC_BUDGET
-    at = end = 0
+    at = 0
     while at < used:
         frame = frame_at(content, at)
         if frame is None:
             frame, budget = _next_frame(content, at + 1, budget)
-            bad.append((at, frame.start if frame else used))
             if frame is None:
-                break
-        frames.append(frame)
-        at = end = frame.end
-    return Readable(tuple(frames), tuple(bad), end)
+                return
+        yield frame
+        at = frame.end
+
+
+def read_frames(content: bytes) -> Readable:
+    """All of `each_frame`, and what stands between them. Never raises."""
+    frames = tuple(each_frame(content))
+    bad = []
+    end = 0
+    for frame in frames:
+        if frame.start > end:
+            bad.append((end, frame.start))
+        end = frame.end
+    used = used_bytes(content)
+    if used > end:
+        bad.append((end, used))
+    return Readable(frames, tuple(bad))
 
 
 def used_bytes(content: bytes) -> int:

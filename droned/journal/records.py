@@ -92,6 +92,21 @@ def replay(payloads: Iterable[bytes], state: State) -> State:
     return state
 
 
+def state_at(version: int, payloads: Iterable[bytes], state: State) -> State:
+    """`state` brought forward to `version` and no further; the same object, changed.
+
+    Raises JournalDamaged when the records do not reach that version, and as
+    `apply` does.
+    """
+    for payload in payloads:
+        if state.version >= version:
+            break
+        apply(state, decode_commit(payload))
+    if state.version != version:
+        raise JournalDamaged(f"cannot show version {version}: the journal leads to {state.version}")
+    return state
+
+
 def typed_records(state: State) -> Iterator[tuple[str, Record]]:
     """(kind, record) of everything in `state`, in the order in which the keys came to be.
 
