@@ -68,19 +68,18 @@ def launch(record: InstanceRecord, app: AppRecord, moment: Moment, *, automatic:
 def launch_automatic(record: InstanceRecord, app: AppRecord, moment: Moment) -> Outcome:
     """Order the next run as soon as the start budget allows.
 
-    The budget tells everyone who waits the same time. They spread over the
-    time that they have waited already, so that a thousand of them neither come
-    all at once nor are asked a thousand times for each that may go.
+    The budget tells everyone who waits the same time. Those for whom it was
+    not enough spread over a time as long as they have waited, so that a
+    thousand of them are not asked a thousand times for each that may go.
     """
     if not moment.budget_wait_s:
         return launch(record, app, moment, automatic=True)
-    waits_on = record.state is State.BACKOFF and record.note == BUDGET_NOTE
-    since = record.since if waits_on else moment.wall
-    spread_s = min(BUDGET_SPREAD_S, max(moment.budget_wait_s, 4.0 * (moment.wall - since)))
-    due = due_in(DueKind.START, moment.budget_wait_s + moment.draw * spread_s, moment)
-    waiting = settled(record, State.BACKOFF, moment, BUDGET_NOTE, due=due, since=since)
-    if waits_on:
-        return Outcome(record=waiting)
+    if record.state is State.BACKOFF and record.note == BUDGET_NOTE:
+        spread_s = min(BUDGET_SPREAD_S, max(0.0, 4.0 * (moment.wall - record.since)))
+        due = due_in(DueKind.START, moment.budget_wait_s + moment.draw * spread_s, moment)
+        return Outcome(record=replace(record, due=due))
+    due = due_in(DueKind.START, moment.budget_wait_s, moment)
+    waiting = settled(record, State.BACKOFF, moment, BUDGET_NOTE, due=due)
     told = happened(record, EventType.INSTANCE_BACKOFF, "waits for the start budget of this host")
     return Outcome(record=waiting, occurrences=(told,))
 

@@ -40,10 +40,10 @@ def same(record: InstanceRecord, app: AppRecord, given: Any, moment: Moment) -> 
 
 def up(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Moment) -> Outcome:
     """The process runs its program; after the grace it counts as running."""
-    if (record.pid, record.start_time) == (given.pid, given.start_time):
+    if record.pid is not None:
         return unchanged(record)
     spawned = replace(
-        _with_process(record, given.pid, given.start_time, given.at, moment),
+        _with_process(record, given, moment),
         due=due_in(DueKind.GRACE, app.spec.start.grace_s, moment),
     )
     return running(spawned, app, given, moment) if not app.spec.start.grace_s else unchanged(spawned)
@@ -53,21 +53,18 @@ def note_process(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, 
     """It is on its way down already; the signal may have come before its program could hear it."""
     if not is_in_setup(record):
         return unchanged(record)
-    noted = _with_process(record, given.pid, given.start_time, given.at, moment)
+    noted = _with_process(record, given, moment)
     stopping, effect, _ = stop_with(noted, app, record.stop_step or 0, moment)
     return Outcome(record=stopping, effects=(effect,))
 
 
-def _with_process(
-    record: InstanceRecord, pid: int, start_time: int, at: float, moment: Moment
-) -> InstanceRecord:
-    """The record of a process that runs since `at`, a time of the wall clock."""
+def _with_process(record: InstanceRecord, given: inputs.Spawned, moment: Moment) -> InstanceRecord:
     return replace(
         record,
-        pid=pid,
-        start_time=start_time,
-        started_at=at,
-        started_mono=moment.mono - max(0.0, moment.wall - at),
+        pid=given.pid,
+        start_time=given.start_time,
+        started_at=given.at,
+        started_mono=moment.mono,
     )
 
 
@@ -144,11 +141,16 @@ def found(record: InstanceRecord, app: AppRecord, given: inputs.Found, moment: M
     """A living process that this daemon did not see start: take it over."""
     has_process = record.state in (State.STARTING, State.RUNNING, State.STOPPING)
     is_known = has_process and record.run == given.run
-    if is_known and (record.pid, record.start_time) == (given.pid, given.start_time):
+    if is_known and record.pid is not None:
         return unchanged(record)
+    began_mono = moment.mono - max(0.0, moment.wall - given.spawned_at)
     taken = replace(
-        _with_process(record, given.pid, given.start_time, given.spawned_at, moment),
+        record,
         run=given.run,
+        pid=given.pid,
+        start_time=given.start_time,
+        started_at=given.spawned_at,
+        started_mono=began_mono,
         revision=record.revision if is_known else app.revision,
     )
     told = happened(record, EventType.INSTANCE_FOUND, f"found running, pid {given.pid}", {"run": given.run})
@@ -160,12 +162,10 @@ def found(record: InstanceRecord, app: AppRecord, given: inputs.Found, moment: M
     if record.wanted is Wanted.DOWN:
         began = begin_stop(taken, app, moment, Then.REST, "it is not wanted")
         return replace(began, occurrences=(told, *began.occurrences))
-    left_s = app.spec.start.grace_s - max(0.0, moment.wall - given.spawned_at)
+    left_s = app.spec.start.grace_s - (moment.mono - began_mono)
     if left_s <= 0.0:
-        was_running = is_known and record.state is State.RUNNING
-        taken = replace(taken, stop_step=None, then=Then.REST)
-        now = running(taken, app, given, moment)
-        return replace(now, occurrences=(told, *(() if was_running else now.occurrences)))
+        now = running(replace(taken, stop_step=None, then=Then.REST), app, given, moment)
+        return replace(now, occurrences=(told, *now.occurrences))
     starting = settled(
         taken,
         State.STARTING,
