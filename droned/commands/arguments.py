@@ -28,6 +28,9 @@ WHOLE_VERSION = 2**62
 SIGNAL_TO = ("main", "group", "tree")
 """Whom a signal reaches: the values of `models.policy.SignalTo`, which dronectl need not import."""
 
+Position = tuple[int, int]
+"""A version and the index of one of its events: the place behind that event."""
+
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NOT_PLAIN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _POSITION = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
@@ -103,6 +106,21 @@ def check_text(argument: Argument, texts: list[str]) -> object:
 def is_plain_text(text: str, most: int = MOST_TEXT) -> bool:
     """Whether this is one line that any file, terminal or journal can hold: no control, no lone surrogate."""
     return len(text) <= most and _NOT_PLAIN.search(text) is None
+
+
+def read_position(text: str) -> Position | None:
+    """The place that `VERSION` or `VERSION.INDEX` names; None when it is neither."""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        return None
+    version, index = found.groups()
+    return int(version), WHOLE_VERSION if index is None else int(index)
+
+
+def position_text(position: Position) -> str:
+    """The other way round."""
+    version, index = position
+    return str(version) if index >= WHOLE_VERSION else f"{version}.{index}"
 
 
 def shown(value: object, most: int = 60) -> str:
@@ -187,12 +205,11 @@ def _counts(argument: Argument, value: object) -> Mapping[str, int]:
     return MappingProxyType({app: _count(argument, count) for app, count in value.items()})
 
 
-def _position(argument: Argument, value: object) -> tuple[int, int]:
-    found = _POSITION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+def _position(argument: Argument, value: object) -> Position:
+    position = read_position(value) if isinstance(value, str) else None
+    if position is None:
         raise _wrong(argument, value, "VERSION or VERSION.INDEX, as 88214 or 88214.0")
-    version, index = found.groups()
-    return int(version), WHOLE_VERSION if index is None else int(index)
+    return position
 
 
 _CHECKS: Mapping[ArgumentType, Callable[[Argument, object], object]] = MappingProxyType(

@@ -10,6 +10,7 @@ instance once, in the order of the configuration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from droned.commands.arguments import MOST_NAMES, is_plain_text, shown
@@ -20,6 +21,45 @@ from droned.models.registry import Snapshot
 
 MOST_TARGET = 256
 _GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPattern:
+    """A target as globs over app and label."""
+
+    app: str | None
+    """None is everything that this server has."""
+    label: str | None
+    """None is every label."""
+
+    @classmethod
+    def parse(cls, target: str, server: str) -> TargetPattern:
+        """The pattern in a text; BadRequest for what cannot be one, NoSuchTarget for another server's."""
+        if not target or not is_plain_text(target, MOST_TARGET):
+            raise BadRequest(
+                f"cannot take {shown(target)} as a target: 1 to {MOST_TARGET} characters on one line"
+            )
+        if target.startswith("@"):
+            _refuse_other_server(target[1:], target, server)
+            return cls(app=None, label=None)
+        host, colon, rest = target.partition(":")
+        if colon:
+            _refuse_other_server(host, target, server)
+        app, slash, label = (rest if colon else target).partition("/")
+        return cls(app=app, label=label if slash else None)
+
+    def is_about(self, subject: str) -> bool:
+        """Whether it fits `app/label`, or, where it names no label, an event's subject `app NAME`."""
+        if self.app is None:
+            return True
+        app, slash, label = subject.partition("/")
+        if not slash:
+            return (
+                self.label is None
+                and app.startswith("app ")
+                and fnmatchcase(app.removeprefix("app "), self.app)
+            )
+        return fnmatchcase(app, self.app) and (self.label is None or fnmatchcase(label, self.label))
 
 
 def resolve(
@@ -78,40 +118,28 @@ def _quoted(name: str) -> str:
 
 
 def _matches(target: str, snapshot: Snapshot, server: str) -> Iterable[str]:
-    if not target or not is_plain_text(target, MOST_TARGET):
-        raise BadRequest(
-            f"cannot take {shown(target)} as a target: 1 to {MOST_TARGET} characters on one line"
-        )
-    if target.startswith("@"):
-        _refuse_other_server(target[1:], target, server)
+    pattern = TargetPattern.parse(target, server)
+    if pattern.app is None:
         return snapshot.instances
-    host, colon, rest = target.partition(":")
-    if colon:
-        _refuse_other_server(host, target, server)
-    name = rest if colon else target
-    if name in snapshot.instances:
-        return (name,)
-    app, slash, label = name.partition("/")
-    fitting = [
-        key
-        for key, record in snapshot.instances.items()
-        if fnmatchcase(record.app, app) and (not slash or fnmatchcase(record.label, label))
-    ]
-    has_none_yet = not slash and app in snapshot.apps
+    exact = f"{pattern.app}/{pattern.label}"
+    if exact in snapshot.instances:
+        return (exact,)
+    fitting = [key for key in snapshot.instances if pattern.is_about(key)]
+    has_none_yet = pattern.label is None and pattern.app in snapshot.apps
     if not fitting and not has_none_yet:
-        raise _unknown(target, name, snapshot)
+        raise _unknown(target, pattern, snapshot)
     return fitting
 
 
-def _unknown(target: str, name: str, snapshot: Snapshot) -> NoSuchTarget:
-    app, slash, label = name.partition("/")
+def _unknown(target: str, pattern: TargetPattern, snapshot: Snapshot) -> NoSuchTarget:
+    app, label = pattern.app or "", pattern.label
     near: tuple[str, ...]
-    if slash and app in snapshot.apps:
+    if label is not None and app in snapshot.apps:
         labels = [record.label for record in snapshot.instances.values() if record.app == app]
         near = tuple(f"{app}/{each}" for each in near_names(label, labels) or labels[:3])
     else:
         near = near_names(app, snapshot.apps)
-    what = "an instance that matches" if _GLOB & set(name) else "instance or app"
+    what = "an instance that matches" if _GLOB & set(target) else "instance or app"
     return NoSuchTarget(f"cannot find {what} {_quoted(target)}{hint(near)}", target=target, near=list(near))
 
 

@@ -1,0 +1,274 @@
+"""What happened before: from the feed's memory, and from the journal where that does not reach.
+
+Rules of this module: the journal is read in a thread and in pieces, so that
+neither the reactor nor the memory feels how long it is; a question for "the
+last few" looks back at most `MOST_LOOKED_AT` versions and says so; what the
+journal cannot give is left out, and the answer tells that it is not complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger
+
+from droned.commands.arguments import WHOLE_VERSION, Position
+from droned.errors import DronedError
+from droned.journal.codec import events_of
+from droned.models.events import Event, EventType
+from droned.models.ports import IJournal, IPool
+from droned.models.records import InstanceRecord
+from droned.web.documents import rfc3339
+from droned.web.feed import EventFeed
+from droned.web.shapes import exit_in_full
+
+Wants = Callable[[Event], bool]
+Record = Mapping[str, Any]
+"""A commit as the journal has it, decoded."""
+
+FIRST_WINDOW = 1_000
+MOST_LOOKED_AT = 200_000
+"""Versions that a question for "the last few" goes back at most."""
+LONGEST_CHAIN = 50
+ROOTS = frozenset(
+    {
+        EventType.COMMAND_ACCEPTED,
+        EventType.CONFIGURATION_LOADED,
+        EventType.CONFIGURATION_REFUSED,
+        EventType.SERVER_STARTED,
+        EventType.SERVER_STOPPING,
+    }
+)
+"""Where a chain of causes ends: somebody or something outside of droned wanted it so."""
+
+_log = Logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """The answer to a question for the last few, oldest first."""
+
+    events: list[Event]
+    exits: list[dict[str, object]]
+    is_complete: bool = True
+    """False when the journal could not be read, or goes back further than was looked."""
+
+
+class JournalReader:
+    """The events behind a place in the journal, in batches that a thread makes."""
+
+    def __init__(self, pool: IPool, records: Iterator[Record], position: Position) -> None:
+        self._pool = pool
+        self._records = records
+        self._position = position
+        self.first_version: int | None = None
+        """The version that the journal's answer began with, once a batch was read."""
+        self.is_over = False
+
+    async def batch(self, most: int) -> list[Event]:
+        """The next events, at least one unless it `is_over`; about so many at most."""
+        events, first, is_over = await self._pool.run(_pull, self._records, self._position, most)
+        if self.first_version is None:
+            self.first_version = first
+        self.is_over = is_over
+        return events
+
+
+class Past:
+    """Asks the feed and the journal about what happened."""
+
+    def __init__(self, feed: EventFeed, journal: IJournal, pool: IPool) -> None:
+        self._feed = feed
+        self._journal = journal
+        self._pool = pool
+
+    async def reader(self, position: Position, until: int) -> JournalReader:
+        """Everything behind `position` up to version `until`, from the journal."""
+        version, index = position
+        since = version if index >= WHOLE_VERSION else version - 1
+        records = await self._journal.read(max(since, 0), until)
+        return JournalReader(self._pool, records, position)
+
+    async def next_events(self, wants: Wants, position: Position, limit: int) -> tuple[list[Event], Position]:
+        """The first `limit` wanted events behind `position`, and the place to go on from."""
+        found: list[Event] = []
+        if limit <= 0:
+            return found, position
+        while not self._feed.covers(position):
+            until = self._feed.version
+            reader = await self.reader(position, until)
+            while not reader.is_over:
+                for event in await reader.batch(limit):
+                    if wants(event):
+                        found.append(event)
+                        if len(found) == limit:
+                            return found, (event.version, event.index)
+            position = max(position, (until, WHOLE_VERSION))
+        for told in self._feed.after(position, len(self._feed.everything())):
+            if wants(told.event):
+                found.append(told.event)
+                if len(found) == limit:
+                    return found, told.position
+        return found, max(position, (self._feed.version, WHOLE_VERSION))
+
+    async def last_events(self, wants: Wants, limit: int, since: Position = (0, 0)) -> Found:
+        """The last `limit` wanted events, none of them before `since`."""
+
+        def wanted(event: Event) -> bool:
+            return (event.version, event.index) > since and wants(event)
+
+        if limit <= 0:
+            return Found(events=[], exits=[])
+        found = Found(events=[told.event for told in self._feed.everything() if wanted(told.event)], exits=[])
+        await self._go_back(found, wanted, None, since[0], lambda: len(found.events) >= limit)
+        found.events = found.events[-limit:]
+        return found
+
+    async def about(self, record: InstanceRecord, events: int, exits: int) -> Found:
+        """The last so many events and exits of one instance."""
+
+        def wanted(event: Event) -> bool:
+            return event.subject == record.key
+
+        recent = [told.event for told in self._feed.everything() if wanted(told.event)]
+        found = Found(events=recent, exits=[])
+        if record.exit is not None:
+            found.exits.append(exit_in_full(record.exit))
+        await self._go_back(
+            found,
+            wanted,
+            record.key,
+            0,
+            # A run that has not ended has no exit, and there are no more than there were runs.
+            lambda: len(found.events) >= events and len(found.exits) >= min(exits, record.run),
+        )
+        found.events = found.events[-events:]
+        found.exits = found.exits[-exits:]
+        return found
+
+    async def why(self, key: str) -> list[Event]:
+        """The last event of an instance and, one after another, what caused it; newest first."""
+        last = await self.last_events(lambda event: event.subject == key, 1)
+        chain: list[Event] = []
+        event = last.events[-1] if last.events else None
+        while event is not None and len(chain) < LONGEST_CHAIN:
+            chain.append(event)
+            if event.type in ROOTS:
+                break
+            root = _root_of(await self._events_at(event.version))
+            if root is not None:
+                chain.append(root)
+                break
+            event = await self._cause_of(event, key)
+        return chain
+
+    async def _cause_of(self, event: Event, key: str) -> Event | None:
+        cause, below = event.cause, event.version
+        while 0 < cause < below:
+            events = await self._events_at(cause)
+            if events:
+                own = [each for each in events if each.subject == key]
+                return _root_of(events) or (own or events)[-1]
+            below, cause = cause, await self._cause_at(cause)
+        return None
+
+    async def _events_at(self, version: int) -> list[Event]:
+        told = self._feed.at_version(version)
+        if told:
+            return [each.event for each in told]
+        reader = await self.reader((version - 1, WHOLE_VERSION), version)
+        return await reader.batch(1_000)
+
+    async def _cause_at(self, version: int) -> int:
+        records = await self._journal.read(version - 1, version)
+        return await self._pool.run(_first_cause, records)
+
+    async def _go_back(
+        self, found: Found, wants: Wants, key: str | None, lowest: int, is_enough: Callable[[], bool]
+    ) -> None:
+        """Put what the journal has before the feed's events in front of them, window by window."""
+        upper = self._feed.floor[0]
+        floor, window, lookable = self._feed.floor, FIRST_WINDOW, MOST_LOOKED_AT
+        try:
+            while upper > lowest and lookable > 0 and not is_enough():
+                window = min(window, lookable)
+                lower = max(lowest - 1, upper - window, 0)
+                records = await self._journal.read(lower, upper)
+                events, exits, has_records = await self._pool.run(_gather, records, floor, wants, key)
+                if not has_records:
+                    return  # older than all that is kept
+                found.events[:0] = events
+                known = {each["run"] for each in found.exits}
+                found.exits[:0] = [each for each in exits if each["run"] not in known]
+                upper = lower
+                lookable -= window
+                window *= 4
+        except (DronedError, OSError):
+            _log.failure(
+                "cannot look up in the journal what happened before version {version}", version=upper
+            )
+            found.is_complete = False
+        else:
+            found.is_complete = is_enough() or upper <= lowest
+
+
+def _root_of(events: list[Event]) -> Event | None:
+    return next((event for event in events if event.type in ROOTS), None)
+
+
+def _pull(records: Iterator[Record], position: Position, most: int) -> tuple[list[Event], int | None, bool]:
+    """Runs in a thread: some events behind `position`, the first version seen, whether that was all."""
+    events: list[Event] = []
+    first: int | None = None
+    for record in records:
+        if first is None:
+            first = record["version"]
+        events += [event for event in events_of(record) if (event.version, event.index) > position]
+        if len(events) >= most:
+            return events, first, False
+    return events, first, True
+
+
+def _gather(
+    records: Iterator[Record], floor: Position, wants: Wants, key: str | None
+) -> tuple[list[Event], list[dict[str, object]], bool]:
+    """Runs in a thread: wanted events up to `floor`, exits of instance `key`, whether anything was there."""
+    events: list[Event] = []
+    exits: dict[object, dict[str, object]] = {}
+    has_records = False
+    for record in records:
+        has_records = True
+        events += [
+            event for event in events_of(record) if (event.version, event.index) <= floor and wants(event)
+        ]
+        if key is not None:
+            for change in record["changes"]:
+                if change["kind"] == "instance" and change["key"] == key:
+                    fields = change.get("set") or change.get("record") or {}
+                    exit_ = fields.get("exit")
+                    if exit_ is not None:
+                        exits[exit_["run"]] = _exit_from_journal(exit_)
+    return events, list(exits.values()), has_records
+
+
+def _exit_from_journal(fields: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "run": fields["run"],
+        "code": fields.get("code"),
+        "signal": fields.get("signal"),
+        "at": rfc3339(fields["at"]),
+        "reason": fields["reason"],
+        "core_dumped": fields.get("core_dumped", False),
+        "stage": fields.get("stage"),
+        "errno": fields.get("errno"),
+    }
+
+
+def _first_cause(records: Iterator[Record]) -> int:
+    """Runs in a thread: the cause of the first record, 0 when there is none."""
+    for record in records:
+        cause = record["cause"]
+        return cause if isinstance(cause, int) else 0
+    return 0
