@@ -35,8 +35,6 @@ DRONED = (
 
 TAG_VARIABLE = "DRONED_HARNESS_TAG"
 
-NO_OPTIONS: Mapping[str, Any] = {}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
@@ -46,7 +44,7 @@ class App:
     mode: Sequence[str] = ("pause",)
     """The mode and its arguments, such as ("exit", "any", "200")."""
     instances: int = 1
-    options: Mapping[str, Any] = field(default=NO_OPTIONS)
+    options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the app, as in the configuration."""
 
 

@@ -1,0 +1,111 @@
+"""The fault rows of the table, in full size or small: tests/faults judges, this chooses and sums up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.run import say
+from tests.faults import programs
+from tests.faults.scenarios import daemon_kills, exits, guardian_kills, hang, trees
+from tests.faults.verdict import Verdict
+
+DRONED = (str(programs.ROOT / "bin" / "droned"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRow:
+    """One row: what is done, what has to come of it, and how."""
+
+    name: str
+    """As `--only` takes it."""
+    title: str
+    target: str
+    run: Callable[[bool], Verdict]
+    """Called with whether it is to be small."""
+    judge: Callable[[Verdict], bool] = lambda verdict: True
+    """What the figures have to be, beside the absence of faults."""
+
+
+def _daemon_kills(small: bool) -> Verdict:
+    if small:
+        size = daemon_kills.Size(steady=30, loop=6, cmd=20, conf=4, kills=5, longest_peace_s=1.5)
+    else:
+        size = daemon_kills.Size()
+    return daemon_kills.run(size, DRONED)
+
+
+def _guardian_kills(small: bool) -> Verdict:
+    return guardian_kills.run(guardian_kills.Size(kills=2 if small else 20), DRONED)
+
+
+def _both_kills(small: bool) -> Verdict:
+    return guardian_kills.run(guardian_kills.Size(kills=2 if small else 20, both=True), DRONED)
+
+
+def _hung(small: bool) -> Verdict:
+    return hang.hung(hang.Size(stops=1 if small else 3), DRONED)
+
+
+def _starved(small: bool) -> Verdict:
+    return hang.starved(hang.Size(hogged_s=20.0 if small else 600.0), DRONED)
+
+
+def _trees(small: bool) -> Verdict:
+    return trees.run(trees.Size(trees=10 if small else 100), DRONED)
+
+
+def _exits(small: bool) -> Verdict:
+    size = exits.Size(instances=50, exits=500, kills=1) if small else exits.Size()
+    return exits.run(size, DRONED)
+
+
+FAULT_ROWS: tuple[FaultRow, ...] = (
+    FaultRow(
+        name="daemon-kills",
+        title="kill -9 of the daemon at random, 50×, under 500 instances (50 crash-looping)",
+        target="0 lost, doubled or restarted; every exit known; no order undone or done twice; "
+        "in control < 1.5 s p95",
+        run=_daemon_kills,
+        judge=lambda verdict: verdict.figures.get("in_control_p95_s", 99.0) < daemon_kills.IN_CONTROL_P95_S,
+    ),
+    FaultRow(
+        name="guardian-kills",
+        title="kill -9 of the guardian, 20×",
+        target="apps live and are managed; unseen exits are unknown; new starts work",
+        run=_guardian_kills,
+    ),
+    FaultRow(
+        name="both-kills",
+        title="kill -9 of guardian and daemon, 20×, then run again",
+        target="the same",
+        run=_both_kills,
+    ),
+    FaultRow(name="hung", title="SIGSTOP of the daemon", target="in control again within 10 s", run=_hung),
+    FaultRow(name="starved", title="8 CPU hogs for 10 min", target="0 false replacements", run=_starved),
+    FaultRow(
+        name="trees",
+        title="stop of 100 trees of 10 (double fork, setsid, TERM ignored)",
+        target="nothing left after grace + 3 s; no foreign process signalled",
+        run=_trees,
+    ),
+    FaultRow(
+        name="exits",
+        title="5,000 children exiting within 10 s while the daemon is killed 3×",
+        target="5,000 exit records, right code or signal, no zombie after 2 s",
+        run=_exits,
+    ),
+)
+
+
+def judged(row: FaultRow, small: bool) -> Verdict:
+    """Run one row; a figure that misses its target is a fault as well."""
+    say(f"faults: {row.title}")
+    try:
+        verdict = row.run(small)
+    except Exception as error:  # noqa: BLE001 - whatever fails in one row, the others are run
+        verdict = Verdict(row.name, faults=[f"could not be run: {type(error).__name__}: {error}"])
+    if verdict.passed and not row.judge(verdict):
+        verdict.faults.append("a figure misses its target")
+    say(verdict.text())
+    return verdict

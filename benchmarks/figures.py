@@ -1,0 +1,89 @@
+"""Figures: what is measured, in which unit, and what droned has to reach.
+
+A row of the table measures *series* (lists of numbers under a name); a figure
+is one number made of a series, with its target. All samples of all
+repetitions stand in one series: medians and percentiles are taken over them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.verdict import percentile
+
+Series = dict[str, list[float]]
+"""Samples by the name of the series."""
+
+
+def p99(values: Sequence[float]) -> float:
+    """The 99th percentile."""
+    return percentile(values, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number of the tables."""
+
+    series: str
+    title: str
+    unit: str
+    target: str
+    """What the issue asks for, in its words; empty when it asks for nothing."""
+    statistic: Callable[[Sequence[float]], float] = statistics.median
+    at_most: float | None = None
+    """droned's own number has to be below this."""
+    at_least: float | None = None
+    """droned's own number has to reach this."""
+    faster_than_supervisord: float | None = None
+    """supervisord's number divided by droned's has to reach this."""
+
+    def reached(self, own: float, peers: Mapping[str, float]) -> bool | None:
+        """Whether droned reached the target; None when it has none, or its peer was not measured."""
+        if self.at_most is not None:
+            return own < self.at_most
+        if self.at_least is not None:
+            return own >= self.at_least
+        if self.faster_than_supervisord is not None and "supervisord" in peers:
+            return peers["supervisord"] / own >= self.faster_than_supervisord
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much a measurement may cost."""
+
+    count: int = 1000
+    """Programs under each manager."""
+    runs: int = 5
+    kills: int = 40
+    """Restarts that are measured in each life of a manager."""
+    slow_kills: int = 4
+    """The same for a manager that takes a second for each."""
+    idle_s: float = 60.0
+    load_s: float = 5.0
+    connections: int = 4
+    client_calls: int = 15
+
+
+QUICK = Effort(count=50, runs=1, kills=20, slow_kills=2, idle_s=3.0, load_s=1.0, client_calls=3)
+"""Enough to see that the measurements work; its numbers say nothing."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """All series of one run of the benchmarks: by size, manager and name."""
+
+    series: dict[tuple[int, str, str], list[float]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    """Measurements that could not be made, and why."""
+
+    def add(self, size: int, manager: str, found: Series) -> None:
+        """Add samples."""
+        for name, values in found.items():
+            self.series.setdefault((size, manager, name), []).extend(values)
+
+    def of(self, size: int, manager: str, name: str) -> list[float]:
+        """The samples of one series; empty when nothing was measured."""
+        return self.series.get((size, manager, name), [])
