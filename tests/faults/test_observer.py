@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import processes, programs
+from tests.faults.model import disturbed, doubled
 from tests.faults.observer import Observer
 from tests.faults.stamps import StampFile
 
@@ -73,3 +74,20 @@ def test_a_tree_has_its_members_and_ignores_term(tag: str) -> None:
         assert processes.send(pid, 9, lambda found: processes.arguments(found)[1] == f"tree/0@{tag}")
     main.wait(5.0)
     assert processes.until(lambda: not processes.marked(tag), 5.0)
+
+
+def test_a_supervisor_that_forgets_its_programs_is_found_to_double_them(tag: str, tmp_path: Path) -> None:
+    stamps = StampFile(tmp_path / "stamps")
+    stamps.create()
+    limit = str(programs.compiled(programs.ROOT / "benchmarks" / "limit.c"))
+    task = ["3", str(programs.child()), "web", tag, str(stamps.path), "pause"]
+    with Observer(tag, tmp_path / "seen") as observer:
+        for lives in (1, 2):
+            yardstick = subprocess.Popen([limit, str(tmp_path / f"{lives}.sock"), *task])
+            assert processes.until(lambda wanted=3 * lives: len(processes.marked(tag)) == wanted, 5.0)
+            observer.settle()
+            yardstick.kill()
+            yardstick.wait()
+        history = observer.history()
+    assert len(doubled(history)) == 3
+    assert len(disturbed(history, ("web/0", "web/1", "web/2"))) == 3

@@ -1,0 +1,44 @@
+"""Nothing of ours can take an app down: the fault rows in a small size, judged by an observer outside droned.
+
+`bin/bench --faults` runs the same in full size.
+"""
+
+import pytest
+
+from tests.faults.scenarios import daemon_kills, exits, guardian_kills, hang, trees
+from tests.faults.verdict import Verdict
+
+pytestmark = pytest.mark.live
+
+
+def passed(verdict: Verdict) -> None:
+    assert verdict.passed, verdict.text()
+
+
+def test_a_daemon_killed_at_random_loses_doubles_and_forgets_nothing() -> None:
+    size = daemon_kills.Size(steady=30, loop=6, cmd=20, conf=4, kills=5, longest_peace_s=2.5)
+    passed(daemon_kills.run(size))
+
+
+def test_apps_live_and_are_managed_when_the_guardian_is_killed() -> None:
+    passed(guardian_kills.run(guardian_kills.Size(kills=3)))
+
+
+def test_apps_live_and_are_managed_when_guardian_and_daemon_are_killed() -> None:
+    passed(guardian_kills.run(guardian_kills.Size(kills=3, both=True)))
+
+
+def test_a_daemon_that_hangs_is_replaced_within_ten_seconds() -> None:
+    passed(hang.hung(hang.Size(stops=1)))
+
+
+def test_a_daemon_that_gets_little_processor_time_is_not_replaced() -> None:
+    passed(hang.starved(hang.Size(hogs=8, hogged_s=20.0)))
+
+
+def test_a_stop_leaves_nothing_of_a_tree_and_touches_nobody_else() -> None:
+    passed(trees.run(trees.Size(trees=10, members=10, bystanders=5)))
+
+
+def test_every_exit_is_recorded_as_it_was_while_the_daemon_is_killed() -> None:
+    passed(exits.run(exits.Size(instances=50, exits=500, kills=1)))
