@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ def fresh_tag() -> Iterator[str]:
 
 def program(tag: str, name: str, *mode: str, stamps: str = "-") -> subprocess.Popen[bytes]:
     return subprocess.Popen([str(programs.child()), f"{name}@{tag}", stamps, *mode])
+
+
+def lives_as_many(tag: str, count: int) -> bool:
+    return len(processes.marked(tag)) == count
 
 
 def test_births_and_deaths_are_seen_in_order(tag: str, tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def test_a_supervisor_that_forgets_its_programs_is_found_to_double_them(tag: str
     with Observer(tag, tmp_path / "seen") as observer:
         for lives in (1, 2):
             yardstick = subprocess.Popen([limit, str(tmp_path / f"{lives}.sock"), *task])
-            assert processes.until(lambda wanted=3 * lives: len(processes.marked(tag)) == wanted, 5.0)
+            assert processes.until(partial(lives_as_many, tag, 3 * lives), 5.0)
             observer.settle()
             yardstick.kill()
             yardstick.wait()
