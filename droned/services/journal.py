@@ -84,7 +84,8 @@ class JournalService(Service):
         self._clock = clock
         self._runner = runner
         self._release = release
-        self._keep_s = keep_s
+        self.keep_s = keep_s
+        """Seconds that segments are kept; may be changed at any time."""
         self._snapshot = snapshot
         self._failed = failed
         self._recovered = recovered
@@ -329,7 +330,7 @@ class JournalService(Service):
         lines = encode_snapshot(snapshot, self._snapshot_head(snapshot.version, self._durable_digest))
         try:
             await self._pool.run(self._files.write_snapshot, snapshot.version, lines)
-            await self._pool.run(self._files.thin_out, self._keep_s, self._clock.wall())
+            await self._pool.run(self._files.thin_out, self.keep_s, self._clock.wall())
         except OSError:
             pass  # the records are on disk; the next snapshot is due in as many again
 

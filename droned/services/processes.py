@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from zope.interface import implementer
 
 from droned.lifecycle import inputs
-from droned.models.events import EventType, Occurrence
 from droned.models.ports import ISpawner
-from droned.models.records import InstanceRecord, IssueKind, IssueRecord, State
+from droned.models.records import InstanceRecord, IssueKind, State
 from droned.models.registry import Registry
-from droned.services.supervision import SELF, Supervision
+from droned.services.issue_book import IssueBook
+from droned.services.supervision import Supervision
 
 Message = Mapping[str, Any]
 ACK_BATCH = 500
 HAS_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 REFUSED_STAGE = "refused"
+SHOWN = 10
+ORPHANS_REMEDY = "look at them; droned never signals what it cannot prove to be its own"
 
 
 @implementer(ISpawner)
@@ -58,8 +59,12 @@ class GuardianSpawner:
 class Processes:
     """Turns what the guardian tells into inputs, and acknowledges what is on disk."""
 
-    def __init__(self, *, registry: Registry, supervision: Supervision, spawner: GuardianSpawner) -> None:
+    def __init__(
+        self, *, registry: Registry, supervision: Supervision, spawner: Any, issues: IssueBook
+    ) -> None:
+        """`spawner` is an ISpawner."""
         self._registry = registry
+        self._issues = issues
         self._supervision = supervision
         self._spawner = spawner
         self._unacknowledged: deque[tuple[int, str, int]] = deque()
@@ -143,47 +148,23 @@ class Processes:
         )
 
     def _tell_unclaimed(self, rows: Sequence[Message]) -> None:
-        if rows:
-            named = ", ".join(f"{row['instance']} (pid {row['pid']})" for row in rows[:10])
-            self._set_orphans("runs", f"{len(rows)} processes belong to no configured instance: {named}")
+        """Runs of instances that are not in the registry."""
+        named = [f"{row['instance']} (pid {row['pid']})" for row in rows]
+        self._tell_orphans("runs", "belong to no configured instance", named)
 
     def _strangers(self, processes: Sequence[Message]) -> None:
-        """Orphans that nothing claims are shown, and never signalled."""
-        if not processes:
-            self._set_orphans("processes", "")
-            return
-        named = ", ".join(f"{each['name']} (pid {each['pid']})" for each in processes[:10])
-        more = f" and {len(processes) - 10} more" if len(processes) > 10 else ""
-        self._set_orphans(
-            "processes", f"{len(processes)} orphaned processes that no run claims: {named}{more}"
-        )
+        """Orphans under the guardian that no run claims."""
+        named = [f"{each['name']} (pid {each['pid']})" for each in processes]
+        self._tell_orphans("processes", "are orphans that no run claims", named)
 
-    def _set_orphans(self, subject: str, text: str) -> None:
-        key = f"{IssueKind.ORPHANS}:{subject}"
-        present = self._registry.records("issue").get(key)
-        if not text and present is None:
+    def _tell_orphans(self, subject: str, what: str, named: Sequence[str]) -> None:
+        """Such processes are shown as an issue, and never signalled."""
+        if not named:
+            self._issues.close(IssueKind.ORPHANS, subject, "they are gone")
             return
-        moment = self._supervision.moment()
-        if isinstance(present, IssueRecord):
-            issue = replace(present, text=text)
-        else:
-            issue = IssueRecord(
-                key=key,
-                kind=IssueKind.ORPHANS,
-                subject=subject,
-                text=text,
-                remedy="look at them; droned never signals what it cannot prove to be its own",
-                opened_at=moment.wall,
-            )
-        told = Occurrence(
-            type=EventType.ISSUE_OPENED if text else EventType.ISSUE_CLOSED,
-            subject="server",
-            text=text or "closed: no orphaned processes any more",
-            data={"issue": key},
-        )
-        change = ("issue", key, issue if text else None)
-        occurrences = (told,) if not text or present is None else ()
-        self._registry.commit((change,), occurrences, moment=moment, actor=SELF, cause=0)
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        text = f"{len(named)} processes {what}: {', '.join(named[:SHOWN])}{more}"
+        self._issues.open(IssueKind.ORPHANS, subject, text, ORPHANS_REMEDY)
 
 
 def _has_row(rows: Sequence[Message], run: int) -> bool:

@@ -16,6 +16,7 @@ from droned.models.policy import AppSpec, Configuration, Launch
 from droned.models.records import AppRecord, InstanceRecord, ServerRecord
 from droned.models.registry import Moment, Registry
 from droned.services.configuring import Configuring
+from droned.services.issue_book import IssueBook
 from droned.services.operations import Operations
 from droned.services.processes import Processes
 from droned.services.supervision import Supervision
@@ -61,8 +62,9 @@ class Spine:
             look_at=self.look_at,
             log_failure=self.failures.append,
         )
+        self.issues = IssueBook(self.registry, self.supervision.moment)
         self.processes = Processes(
-            registry=self.registry, supervision=self.supervision, spawner=self.spawner  # type: ignore[arg-type]  # the fake
+            registry=self.registry, supervision=self.supervision, spawner=self.spawner, issues=self.issues
         )
         self.dispatcher = Dispatcher(lambda: False)
         ids = itertools.count(1)
@@ -79,9 +81,9 @@ class Spine:
         self.configuring = Configuring(
             registry=self.registry,
             supervision=self.supervision,
+            issues=self.issues,
             load=self.load,
             settings_changed=self.settings.append,
-            when_durable=self.when_durable,
         )
         server = ServerRecord(key="server", name="here", boot_id="boot-1")
         moment = Moment(wall=0.0, mono=0.0, draw=0.5)
@@ -141,7 +143,9 @@ class Spine:
     def spawned(self, instance: str, pid: int = 100) -> None:
         """The last ordered run of the instance executes its program."""
         run = max(run for key, run in self.spawner.spawned if key == instance)
-        self.tell(instance, {"type": "spawned", "run": run, "pid": pid, "start_time": 1, "at": self.clock.wall()})
+        self.tell(
+            instance, {"type": "spawned", "run": run, "pid": pid, "start_time": 1, "at": self.clock.wall()}
+        )
 
     def up(self, instance: str, pid: int = 100) -> None:
         """The instance comes up and stays up for its grace."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from droned.errors import ConfigurationError, KeyReused, NotNow
 from droned.lifecycle import inputs
 from droned.models.policy import (
     DEFAULT_STOP,
+    AppSpec,
     Launch,
     RestartPolicy,
     SignalTo,
@@ -213,12 +216,16 @@ def test_a_policy_applies_live(spine: Spine) -> None:
     assert len(spine.spawner.spawned) == 2
 
 
+def with_command(spec: AppSpec, command: str) -> AppSpec:
+    return replace(spec, launch=Launch(command=(command,)))
+
+
 def test_a_changed_command_replaces_one_instance_after_the_other(spine: Spine) -> None:
     labels = ("0", "1")
     spine.configure(app(labels=labels))
     spine.up("web/0")
     spine.up("web/1")
-    changed = replace_command(app(labels=labels), "false")
+    changed = with_command(app(labels=labels), "false")
     spine.configure(changed)
     assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0"]
     spine.tell("web/0", ended(1, 15))
@@ -235,18 +242,12 @@ def test_a_changed_command_that_fails_stops_at_its_first_victim(spine: Spine) ->
     spine.configure(app(labels=labels))
     spine.up("web/0")
     spine.up("web/1")
-    spine.configure(replace_command(app(labels=labels), "missing"))
+    spine.configure(with_command(app(labels=labels), "missing"))
     spine.tell("web/0", ended(1, 15))
     spine.tell("web/0", {"type": "spawn_failed", "run": 2, "stage": "exec", "errno": 2, "at": 1.0})
     assert spine.record("web/0").state is State.FAILED
     assert spine.record("web/1").state is State.RUNNING
     assert "instance-failed:web/0" in spine.registry.records("issue")
-
-
-def replace_command(spec: object, command: str) -> object:
-    from dataclasses import replace
-
-    return replace(spec, launch=Launch(command=(command,)))  # type: ignore[type-var]
 
 
 def test_an_app_that_left_goes_with_its_last_instance(spine: Spine) -> None:
@@ -372,7 +373,8 @@ def test_a_table_ahead_of_the_journal_is_believed(spine: Spine) -> None:
     spine.processes.take_over([row(1, "ended", status=CRASHED, ended_at=2.0), row(2)], is_new_boot=False)
     record = spine.record("web/0")
     assert (record.run, record.pid, record.state) == (2, 502, State.RUNNING)
-    assert record.exit is not None and record.exit.code == 1
+    assert record.exit is not None
+    assert record.exit.code == 1
     assert spine.spawner.spawned == [("web/0", 1)]
 
 
@@ -382,7 +384,8 @@ def test_a_run_that_nobody_holds_ended_unseen(spine: Spine) -> None:
     spine.processes.take_over([], is_new_boot=False)
     record = spine.record("web/0")
     assert record.state is State.BACKOFF
-    assert record.exit is not None and record.exit.is_unseen
+    assert record.exit is not None
+    assert record.exit.is_unseen
 
 
 def test_after_a_reboot_nothing_lives_and_no_failure_is_counted(spine: Spine) -> None:

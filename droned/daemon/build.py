@@ -1,0 +1,245 @@
+"""The daemon put together: the only file that sees every part.
+
+Nothing decides here: each part is made once and handed what it needs.
+`run.py` brings the parts up in order and takes them down.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from droned.commands.dispatcher import Dispatcher
+from droned.config import launch_order, load
+from droned.daemon.log import told
+from droned.daemon.options import RunOptions
+from droned.drivers.clock import ReactorTimers, SystemClock
+from droned.drivers.config_files import read_sources
+from droned.drivers.guardian import GuardianLink
+from droned.drivers.journal_files import JournalFiles
+from droned.drivers.journal_folder import Folder
+from droned.drivers.journal_history import JournalHistory
+from droned.drivers.looks import is_startable
+from droned.drivers.pools import NamedPool
+from droned.models.events import EventType, Occurrence
+from droned.models.policy import Configuration, DaemonSettings
+from droned.models.records import AppRecord, InstanceRecord, IssueKind
+from droned.models.registry import Commit, Registry
+from droned.services.configuring import Configuring
+from droned.services.issue_book import IssueBook
+from droned.services.journal import JournalService
+from droned.services.operations import Operations
+from droned.services.plugins import Service, Services
+from droned.services.processes import GuardianSpawner, Processes
+from droned.services.stall import StallWatch
+from droned.services.supervision import Supervision
+
+DISK_REMEDY = "make room or mend the disk; apps run on, and droned writes again by itself"
+DAMAGE_REMEDY = "what was damaged is set aside beside the journal; look at the disk, then at the history"
+SERVICE_REMEDY = "see droned's log; `dronectl daemon restart` tries it again, apps run on"
+
+
+class Parts:
+    """Every part of one daemon."""
+
+    log = Logger(namespace="droned")
+
+    def __init__(self, options: RunOptions, release: str, reactor: Any, environ: Mapping[str, str]) -> None:
+        self.options = options
+        self.release = release
+        self.reactor = reactor
+        self.environ = environ
+        self.server_name = socket.gethostname().partition(".")[0].lower() or "localhost"
+        self.started_at = time.time()
+        self.clock = SystemClock()
+        self.timers = ReactorTimers(reactor)
+        self.pool = NamedPool("files", 2, reactor)
+        self.journal_pool = NamedPool("journal", 1, reactor)
+        self.registry = Registry(failed=self._subscriber_failed)
+        self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release)
+        self.spawner = GuardianSpawner(self.link.send)
+        self.journal = self._journal()
+        self.supervision = Supervision(
+            registry=self.registry,
+            spawner=self.spawner,
+            when_durable=self.journal.when_durable,
+            clock=self.clock,
+            timers=self.timers,
+            sleep=self.timers.sleep,
+            run=self.run,
+            launch_of=self.launch_of,
+            look_at=self._look_at,
+            log_failure=self.log_failure,
+        )
+        self.issues = IssueBook(self.registry, self.supervision.moment)
+        self.processes = Processes(
+            registry=self.registry, supervision=self.supervision, spawner=self.spawner, issues=self.issues
+        )
+        self.configuring = Configuring(
+            registry=self.registry,
+            supervision=self.supervision,
+            issues=self.issues,
+            load=self.load,
+            settings_changed=self.settings_changed,
+        )
+        self.dispatcher = Dispatcher(lambda: self.journal.is_degraded)
+        self.operations = Operations(
+            registry=self.registry,
+            supervision=self.supervision,
+            server_name=self.server_name,
+            new_id=new_action_id,
+            when_durable=self.journal.when_durable,
+            is_degraded=lambda: self.journal.is_degraded,
+        )
+        self.stall = StallWatch(self.timers, self.clock.mono)
+        self.services: Services | None = None
+        self._settings = DaemonSettings()
+        self._log_folders: set[str] = set()
+
+    def _journal(self) -> JournalService:
+        folder = Folder(f"{self.options.state_dir}/journal")
+        return JournalService(
+            files=JournalFiles(folder, self.release),
+            history=JournalHistory(folder),
+            pool=self.journal_pool,
+            timers=self.timers,
+            clock=self.clock,
+            runner=self.run,
+            release=self.release,
+            keep_s=DaemonSettings().journal.keep_s,
+            snapshot=self.registry.snapshot,
+            failed=self._journal_failed,
+            recovered=self._journal_recovered,
+            damaged=self.journal_damaged,
+        )
+
+    # --- what parts are handed
+
+    def run(self, work: Awaitable[object], what: str) -> None:
+        """Run a coroutine or Deferred without waiting for it; its failure goes to the log."""
+        running = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)  # type: ignore[arg-type]  # an Awaitable of ours is a coroutine
+        running.addErrback(lambda failure: self.log.failure("failed: {what}", failure, what=what))
+
+    def log_failure(self, what: str) -> None:
+        """Log the exception being handled."""
+        self.log.failure("failed: {what}", what=what)
+
+    def _subscriber_failed(self, subscriber: object) -> None:
+        self.log.failure("a subscriber of the registry failed: {what}", what=repr(subscriber))
+
+    async def load(self) -> Configuration:
+        """Read and check the configuration in a thread; raises ConfigurationError."""
+        return await self.pool.run(self._load)
+
+    def _load(self) -> Configuration:
+        sources = read_sources(self.options.config, uid=os.getuid())
+        return load(sources, self.options.sets, self.environ)
+
+    def settings_changed(self, settings: DaemonSettings) -> None:
+        """Put the `droned:` part of a configuration in force."""
+        self._settings = settings
+        self.supervision.set_budget(settings.start_budget)
+        self.journal.keep_s = settings.journal.keep_s
+
+    @property
+    def socket_path(self) -> str:
+        """Where the local API listens: option or environment, else configuration, else the default."""
+        if self.options.socket_is_given or self._settings.socket is None:
+            return self.options.socket
+        return self._settings.socket
+
+    def log_paths(self, instance: str) -> dict[str, str]:
+        """The files that an instance's standard output and error go to."""
+        path = f"{self.options.state_dir}/logs/{instance}"
+        return {"stdout": f"{path}.stdout.log", "stderr": f"{path}.stderr.log"}
+
+    def launch_of(self, app: AppRecord, record: InstanceRecord) -> Mapping[str, object]:
+        """What the guardian is told to execute for an instance."""
+        if app.name not in self._log_folders:
+            self._make_log_folder(app.name)
+        launch = launch_order(app.spec, record.label, self.server_name, self.environ)
+        return launch | self.log_paths(record.key)
+
+    def _make_log_folder(self, app: str) -> None:
+        try:
+            os.makedirs(f"{self.options.state_dir}/logs/{app}", mode=0o755, exist_ok=True)
+        except OSError as error:
+            # The start then fails with a reason of its own, and is tried again.
+            self.log.error("cannot make the log folder of {app}: {error}", app=app, error=error.strerror)
+        else:
+            self._log_folders.add(app)
+
+    async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:
+        launch = launch_order(app.spec, record.label, self.server_name, self.environ)
+        return await self.pool.run(is_startable, launch)
+
+    # --- what parts tell
+
+    def log_commit(self, commit: Commit) -> None:
+        """The registry's events in droned's own log."""
+        for line in told(commit):
+            self.log.info("{line}", line=line)
+
+    def service_changed(self, service: Service, before: str) -> None:
+        """Remember what became of a service, and open or close its issue."""
+        subject = service.name
+        if service.state == "failed":
+            text = f"the service {subject} does not run: {service.note}"
+            failed = Occurrence(type=EventType.SERVICE_FAILED, subject=subject, text=service.note)
+            self.issues.open(IssueKind.SERVICE_FAILED, subject, text, SERVICE_REMEDY, (failed,))
+        elif service.state == "running":
+            running = Occurrence(type=EventType.SERVICE_STARTED, subject=subject, text="running")
+            self.issues.close(IssueKind.SERVICE_FAILED, subject, "it runs", (running,))
+
+    def _journal_failed(self, text: str) -> None:
+        told_ = Occurrence(type=EventType.JOURNAL_ERROR, subject="journal", text=text)
+        self.issues.open(IssueKind.JOURNAL_CANNOT_WRITE, "journal", text, DISK_REMEDY, (told_,))
+
+    def _journal_recovered(self, text: str) -> None:
+        told_ = Occurrence(type=EventType.JOURNAL_RECOVERED, subject="journal", text=text)
+        self.issues.close(IssueKind.JOURNAL_CANNOT_WRITE, "journal", "it writes again", (told_,))
+
+    def journal_damaged(self, text: str) -> None:
+        """Open the issue of a damaged journal."""
+        told_ = Occurrence(type=EventType.JOURNAL_ERROR, subject="journal", text=text)
+        self.issues.open(IssueKind.JOURNAL_DAMAGED, "journal", text, DAMAGE_REMEDY, (told_,))
+
+    def daemon_status(self) -> dict[str, object]:
+        """`dronectl daemon status -o json`."""
+        return {
+            "pid": os.getpid(),
+            "guardian_pid": self.link.guardian_pid,
+            "logs_pid": None,
+            "version": self.release,
+            "started_at": self.started_at,
+            "socket": self.socket_path,
+            "state_dir": self.options.state_dir,
+            "config": self.options.config,
+            "services": [] if self.services is None else self.services.shown(),
+            "reactor_lag_s": round(self.stall.lag_s, 6),
+            "degraded": self._degraded(),
+            "server": self.server_name,
+            "boot_id": self.link.boot_id,
+            "issues": len(self.registry.records("issue")),
+            "registry_version": self.registry.version,
+        }
+
+    def _degraded(self) -> list[str]:
+        reasons = []
+        if self.journal.is_degraded:
+            reasons.append("journal")
+        if self.link.is_unresponsive:
+            reasons.append("guardian")
+        return reasons
+
+
+def new_action_id() -> str:
+    """An id for an action: sorts by time, 26 lower-case hexadecimal characters."""
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(7)}"

@@ -1,0 +1,283 @@
+"""One life of the daemon: from the guardian's welcome to its own end.
+
+The order of a start: welcome and table from the guardian; the journal opened
+and the configuration read, both in threads and at once; the registry restored;
+then the services, of which `supervision` takes over what the table holds,
+applies the configuration and begins what is wanted. What the journal and the
+table tell is believed over the files: a configuration that cannot be used
+stops only a droned that has nothing to fall back on.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import ensureDeferred
+
+from droned.daemon.build import Parts
+from droned.daemon.ending import Ending
+from droned.daemon.log import begin_log
+from droned.daemon.options import RunOptions
+from droned.daemon.orders import Orders
+from droned.errors import CannotRun, ConfigurationError, DronedError
+from droned.lifecycle import inputs
+from droned.models.events import EventType, Occurrence
+from droned.models.policy import Configuration
+from droned.models.records import InstanceRecord, IssueKind, ServerRecord
+from droned.services.api import plugin as api_plugin
+from droned.services.journal import journal_plugin
+from droned.services.plugins import Plugin, Services
+from droned.services.supervision import SELF, Given
+
+MOST_SELECT_DESCRIPTORS = 1000
+"""Above this number select() cannot watch a descriptor, so none may be given out."""
+HANG_S = 5.0
+"""A thread that still runs so long after the end of everything is left behind."""
+
+
+class Daemon:
+    """Brings the parts up and takes them down."""
+
+    def __init__(self, parts: Parts, extra_plugins: Iterable[Any] = ()) -> None:
+        """`extra_plugins` are started after the built-in services."""
+        self._parts = parts
+        self._configuration: Configuration | ConfigurationError | None = None
+        self._rows: list[Mapping[str, Any]] = []
+        self._damage: tuple[str, ...] = ()
+        self.exit_status = 0
+        self._ending = Ending(
+            registry=parts.registry,
+            supervision=parts.supervision,
+            send=parts.link.send,
+            timers=parts.timers,
+            run=parts.run,
+            close=self.close,
+            refuse_commands=parts.dispatcher.close,
+            exit_when=parts.options.exit_when,
+        )
+        self._orders = Orders(
+            registry=parts.registry,
+            ending=self._ending,
+            configuring=parts.configuring,
+            send=parts.link.send,
+            moment=parts.supervision.moment,
+            when_durable=parts.journal.when_durable,
+        )
+        parts.services = Services(
+            [
+                journal_plugin(parts.journal),
+                Plugin("supervision", lambda context: SupervisionService(self), needs=("journal",)),
+                api_plugin,
+                Plugin("stall-watch", lambda context: parts.stall),
+                *extra_plugins,
+            ],
+            changed=parts.service_changed,
+            log_failure=parts.log_failure,
+        )
+
+    async def begin(self) -> None:
+        """Come into control; ends the daemon when that cannot be."""
+        try:
+            await self._begin()
+        except DronedError as error:
+            self._give_up(str(error), error.exit_status)
+        except Exception:  # noqa: BLE001  # a named border: the daemon's own start
+            self._parts.log_failure("the start of the daemon")
+            self._give_up("cannot start; see the log", os.EX_SOFTWARE)
+
+    async def _begin(self) -> None:
+        parts = self._parts
+        parts.link.begin(self._received)
+        reading = ensureDeferred(parts.load()).addBoth(self._configuration_read)
+        self._rows = await parts.link.table()
+        head = parts.link.head
+        opened = await parts.journal.open(head, parts.link.progress)
+        parts.registry.restore(opened.version, opened.records)
+        parts.registry.subscribe(parts.journal.append)
+        parts.registry.subscribe(parts.log_commit)
+        parts.journal.on_durable(parts.processes.durable)
+        self._damage = opened.damage
+        self._make_server()
+        await reading
+        if isinstance(self._configuration, ConfigurationError) and not parts.registry.records("app"):
+            raise refusal(self._configuration)
+        services = parts.services
+        assert services is not None
+        await services.start(self._server().settings, parts)
+        if services["supervision"].state != "running":
+            raise CannotRun(f"cannot supervise: {services['supervision'].note}")
+        parts.link.send({"type": "ready"})
+        self._tell_status()
+
+    def _configuration_read(self, result: Any) -> None:
+        """Keep the configuration, or why there is none."""
+        failure = getattr(result, "value", None)
+        if isinstance(failure, Exception) and not isinstance(failure, ConfigurationError):
+            result.raiseException()
+        self._configuration = failure or result
+
+    def _make_server(self) -> None:
+        if "server" not in self._parts.registry.records("server"):
+            server = ServerRecord(key="server", name=self._parts.server_name)
+            self._put_server(server, ())
+
+    def _server(self) -> ServerRecord:
+        record = self._parts.registry.records("server")["server"]
+        assert isinstance(record, ServerRecord)
+        return record
+
+    def _put_server(self, server: ServerRecord, occurrences: Iterable[Occurrence]) -> None:
+        parts = self._parts
+        change = ("server", "server", server)
+        parts.registry.commit((change,), occurrences, moment=parts.supervision.moment(), actor=SELF, cause=0)
+
+    # --- supervision as a service
+
+    def take_control(self) -> None:
+        """Take over the guardian's table, put the configuration in force, begin what is wanted."""
+        parts = self._parts
+        server = self._server()
+        boot_id = parts.link.boot_id
+        is_new_boot = server.boot_id not in ("", boot_id)
+        begins = server.is_down or is_new_boot
+        parts.processes.take_over(self._rows, is_new_boot=is_new_boot)
+        parts.settings_changed(server.settings)
+        started = Occurrence(
+            type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
+        )
+        self._put_server(replace(server, boot_id=boot_id, is_down=False), (started,))
+        present = tuple(parts.registry.records("instance"))
+        if isinstance(self._configuration, Configuration):
+            parts.configuring.apply(self._configuration, SELF)
+        elif self._configuration is not None:
+            parts.configuring.refuse(self._configuration, SELF)
+        if begins:
+            given = list(self._beginnings(present))
+            if given:
+                parts.supervision.commit(given, actor=SELF, cause=self._server().cause)
+        parts.supervision.resume()
+        parts.operations.register(parts.dispatcher)
+        self._orders.register(parts.dispatcher)
+        if not self._damage:
+            parts.issues.close(IssueKind.JOURNAL_DAMAGED, "journal", "it is sound")
+        for text in self._damage:
+            parts.journal_damaged(text)
+
+    def _beginnings(self, keys: Iterable[str]) -> Iterable[Given]:
+        for key in keys:
+            record = self._parts.registry.instance(key)
+            app = None if record is None else self._parts.registry.app(record.app)
+            if isinstance(record, InstanceRecord) and app is not None:
+                yield (record, app, inputs.Begin())
+
+    # --- what the guardian and the system say
+
+    def _received(self, message: Mapping[str, Any]) -> None:
+        """One message of the guardian's, in order."""
+        match message["type"]:
+            case "shutdown":
+                self._ending.shut_down(message["reason"])
+            case "reload":
+                self._parts.run(self._reload(), "reading the configuration")
+            case "replace":
+                self._ending.replace()
+            case "guardian_replaced":
+                self._guardian_replaced()
+            case _:
+                self._parts.processes.received(message)
+
+    async def _reload(self) -> None:
+        try:
+            await self._parts.configuring.reload("signal HUP")
+        except ConfigurationError:
+            pass  # told by an event and an issue
+        self._parts.link.send({"type": "ready"})
+
+    def _guardian_replaced(self) -> None:
+        text = "the guardian was lost; a new one is in its place, apps run on"
+        told = Occurrence(type=EventType.GUARDIAN_REPLACED, subject="server", text=text)
+        parts = self._parts
+        parts.registry.commit((), (told,), moment=parts.supervision.moment(), actor=SELF, cause=0)
+
+    def _tell_status(self) -> None:
+        count = len(self._parts.registry.records("instance"))
+        self._parts.link.send({"type": "status", "text": f"in control of {count} instances"})
+
+    def terminated(self) -> None:
+        """TERM to the daemon itself: go in order; the guardian starts another."""
+        self._ending.restart()
+
+    # --- the end
+
+    async def close(self) -> None:
+        """Stop the services and the reactor; apps are not touched."""
+        parts = self._parts
+        if parts.services is not None:
+            await parts.services.stop()
+        parts.link.close()
+        for pool in (parts.pool, parts.journal_pool):
+            await pool.stop(HANG_S)
+        parts.reactor.stop()
+
+    def _give_up(self, text: str, status: int) -> None:
+        print(f"droned: {text}", file=sys.stderr, flush=True)
+        self.exit_status = status
+        self._parts.reactor.stop()
+
+
+class SupervisionService(Service):
+    """Supervision as the daemon's service: in control from its start to its stop."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def startService(self) -> None:  # Twisted's name
+        """Come into control."""
+        super().startService()
+        self._daemon.take_control()
+
+    def stopService(self) -> None:  # Twisted's name
+        """Perform nothing more."""
+        super().stopService()
+        self._daemon._parts.supervision.close()
+
+
+def refusal(error: ConfigurationError) -> CannotRun:
+    """Why a droned with nothing to fall back on does not start, every problem on a line of its own."""
+    return CannotRun("\n".join((str(error), *error.problems)))
+
+
+def run_daemon(options: RunOptions, release: str) -> int:
+    """Run the daemon until its end; its exit status."""
+    from twisted.internet import reactor
+
+    begin_log()
+    raise_descriptor_limit(options.reactor)
+    daemon = Daemon(Parts(options, release, reactor, os.environ))
+
+    def start() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))  # type: ignore[attr-defined]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        ensureDeferred(daemon.begin())
+
+    reactor.callWhenRunning(start)
+    reactor.run()
+    sys.stdout.flush()
+    # Threads that hang, in a name look-up or on a dead disk, are left behind.
+    os._exit(daemon.exit_status)
+
+
+def raise_descriptor_limit(reactor_name: str) -> None:
+    """Have as many descriptors as this process may; with select() no more than it can watch."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_SELECT_DESCRIPTORS if reactor_name == "select" else hard
+    if soft != wanted and (hard == resource.RLIM_INFINITY or wanted <= hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
