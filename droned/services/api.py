@@ -15,6 +15,7 @@ from droned.commands.callers import Peer, actor_text, role_of
 from droned.commands.dispatcher import Caller, Dispatcher
 from droned.commands.table import Role
 from droned.drivers.local_socket import LocalPort, listen, peer_of, socket_group
+from droned.errors import NotNow
 from droned.models.places import LONGEST_SOCKET_PATH
 from droned.models.policy import DaemonSettings
 from droned.models.ports import IClock, IJournal, IPool, IServicePlugin, ITimers, Runner
@@ -74,9 +75,13 @@ class UserNames:
     async def actor(self, uid: int) -> str:
         """`root`, `alice (uid 1000)`."""
         actor = self._actors.get(uid)
-        if actor is None:
-            actor = self._actors[uid] = actor_text(uid, await self._pool.run(_user_name, uid))
-        return actor
+        if actor is not None:
+            return actor
+        try:
+            name = await self._pool.run(_user_name, uid)
+        except NotNow:  # the pool has too much to do; the number will do
+            return actor_text(uid, None)
+        return self._actors.setdefault(uid, actor_text(uid, name))
 
 
 class ApiService(Service):
@@ -110,6 +115,7 @@ class ApiService(Service):
         self._names = UserNames(pool)
         self._status = StatusBodies(registry, server_name, clock.wall())
         self._feed = EventFeed(registry, journal, timers, run)
+        self._past = Past(registry, self._feed, journal, pool)
         self._api = Api(
             server=server_name,
             registry=registry,
@@ -117,7 +123,7 @@ class ApiService(Service):
             timers=timers,
             status=self._status,
             feed=self._feed,
-            past=Past(self._feed, journal, pool),
+            past=self._past,
             daemon_status=daemon_status,
             log_paths=log_paths,
         )
@@ -173,6 +179,7 @@ class ApiService(Service):
             await self._site.farewell()
             self._site = None
         self._feed.stop()
+        self._past.stop()
         self._status.stop()
 
 

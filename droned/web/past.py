@@ -8,6 +8,7 @@ journal cannot give is left out, and the answer tells that it is not complete.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from droned.errors import DronedError
 from droned.journal.codec import events_of
 from droned.models.events import Event, EventType
 from droned.models.ports import IJournal, IPool
-from droned.models.records import InstanceRecord
+from droned.models.records import Exit, InstanceRecord
+from droned.models.registry import Commit, Registry
 from droned.web.documents import rfc3339
 from droned.web.feed import EventFeed
 from droned.web.shapes import exit_in_full
@@ -29,9 +31,11 @@ Record = Mapping[str, Any]
 """A commit as the journal has it, decoded."""
 
 FIRST_WINDOW = 1_000
-MOST_LOOKED_AT = 200_000
+MOST_LOOKED_AT = 50_000
 """Versions that a question for "the last few" goes back at most."""
 LONGEST_CHAIN = 50
+KEPT_EXITS = 5
+"""Exits of each instance that are kept in memory."""
 ROOTS = frozenset(
     {
         EventType.COMMAND_ACCEPTED,
@@ -79,10 +83,13 @@ class JournalReader:
 class Past:
     """Asks the feed and the journal about what happened."""
 
-    def __init__(self, feed: EventFeed, journal: IJournal, pool: IPool) -> None:
+    def __init__(self, registry: Registry, feed: EventFeed, journal: IJournal, pool: IPool) -> None:
         self._feed = feed
         self._journal = journal
         self._pool = pool
+        self._exits: dict[str, deque[Exit]] = {}
+        self.stop: Callable[[], None] = registry.subscribe(self._remember_exits)
+        """Ends the subscription to the registry."""
 
     async def reader(self, position: Position, until: int) -> JournalReader:
         """Everything behind `position` up to version `until`, from the journal."""
@@ -133,9 +140,8 @@ class Past:
             return event.subject == record.key
 
         recent = [told.event for told in self._feed.everything() if wanted(told.event)]
-        found = Found(events=recent, exits=[])
-        if record.exit is not None:
-            found.exits.append(exit_in_full(record.exit))
+        ends = self._exits.get(record.key) or ([record.exit] if record.exit is not None else [])
+        found = Found(events=recent, exits=[exit_in_full(each) for each in ends])
         await self._go_back(
             found,
             wanted,
@@ -163,6 +169,18 @@ class Past:
                 break
             event = await self._cause_of(event, key)
         return chain
+
+    def _remember_exits(self, commit: Commit) -> None:
+        for change in commit.changes:
+            if change.kind != "instance":
+                continue
+            before, after = change.before, change.after
+            if not isinstance(after, InstanceRecord):
+                self._exits.pop(change.key, None)
+            elif after.exit is not None and (
+                not isinstance(before, InstanceRecord) or after.exit is not before.exit
+            ):
+                self._exits.setdefault(change.key, deque(maxlen=KEPT_EXITS)).append(after.exit)
 
     async def _cause_of(self, event: Event, key: str) -> Event | None:
         cause, below = event.cause, event.version
