@@ -195,7 +195,7 @@ def _how(exit_: Exit | None, record: InstanceRecord) -> str:
     """How the run ended, and after how long where that is known."""
     if exit_ is None:
         return f"it is {record.state}"
-    if exit_.run != record.run or record.started_at is None or exit_.stage is not None:
+    if exit_.run != record.run or record.started_at is None or exit_.stage is not None or exit_.is_unseen:
         return exit_.reason
     return f"{exit_.reason} after {seconds(max(0.0, exit_.at - record.started_at))}"
 

@@ -69,7 +69,7 @@ def launch_automatic(record: InstanceRecord, app: AppRecord, moment: Moment) -> 
     """Order the next run as soon as the start budget allows.
 
     The budget tells everyone who waits the same time. Those for whom it was
-    not enough spread over a time as long as they have waited, so that a
+    not enough spread over some times what they have waited, so that a
     thousand of them are not asked a thousand times for each that may go.
     """
     if not moment.budget_wait_s:
@@ -239,7 +239,7 @@ def _kept_note(record: InstanceRecord) -> str:
 
 
 def _story(record: InstanceRecord, exit_: Exit, moment: Moment) -> str:
-    if record.started_mono is None or exit_.stage is not None:
+    if record.started_mono is None or exit_.stage is not None or exit_.is_unseen:
         return exit_.reason
     return f"{exit_.reason} after {seconds(restart.ran_s(record, exit_, moment))}"
 
@@ -247,7 +247,7 @@ def _story(record: InstanceRecord, exit_: Exit, moment: Moment) -> str:
 def _facts(record: InstanceRecord, exit_: Exit, moment: Moment) -> dict[str, object]:
     facts: dict[str, object] = {
         "run": exit_.run,
-        "ran_s": round(restart.ran_s(record, exit_, moment), 3),
+        "ran_s": None if exit_.is_unseen else round(restart.ran_s(record, exit_, moment), 3),
         "code": exit_.code,
         "signal": exit_.signal,
     }

@@ -1,0 +1,1 @@
+"""Tests of the life of an instance: rules, table, restart decision, issues, actions."""
