@@ -65,9 +65,12 @@ class Effort:
     load_s: float = 5.0
     connections: int = 4
     client_calls: int = 15
+    is_quick: bool = False
 
 
-QUICK = Effort(count=50, runs=1, kills=20, slow_kills=2, idle_s=3.0, load_s=1.0, client_calls=3)
+QUICK = Effort(
+    count=50, runs=1, kills=20, slow_kills=2, idle_s=3.0, load_s=1.0, client_calls=3, is_quick=True
+)
 """Enough to see that the measurements work; its numbers say nothing."""
 
 
@@ -76,6 +79,8 @@ class Measured:
     """All series of one run of the benchmarks: by size, manager and name."""
 
     series: dict[tuple[int, str, str], list[float]] = field(default_factory=dict)
+    others: list[float] = field(default_factory=list)
+    """Shares (0.0-1.0) of the machine that others used when a life began."""
     faults: list[str] = field(default_factory=list)
     """Measurements that could not be made, and why."""
 

@@ -26,6 +26,27 @@ def pss_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+def busy_share(over_s: float) -> float:
+    """Share (0.0-1.0) of all processors that anybody used in the next `over_s` seconds."""
+
+    def read() -> tuple[int, int]:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]
+
+    all_before, idle_before = read()
+    time.sleep(over_s)
+    all_after, idle_after = read()
+    return 1.0 - (idle_after - idle_before) / max(1, all_after - all_before)
+
+
+def quiet_machine(within_s: float = 60.0, most: float = 0.1) -> float:
+    """Wait, within reason, until others use less than `most` of the machine; the share that they use then."""
+    deadline = time.monotonic() + within_s
+    while (share := busy_share(1.0)) > most and time.monotonic() < deadline:
+        pass
+    return share
+
+
 def become_quiet(pids: Iterable[int], within_s: float = 20.0) -> None:
     """Wait until these processes have nothing left to do: under 2 % of a processor for half a second."""
     watched = tuple(pids)

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 from collections.abc import Sequence
 from importlib import metadata
@@ -142,6 +143,13 @@ def document(
 ) -> str:
     """The whole page."""
     lines = ["# Results", "", INTRODUCTION, "", *head(arguments)]
+    if measured is not None and measured.others:
+        others = [100 * share for share in measured.others]
+        lines[-1] += "  "
+        lines.append(
+            f"Others used {statistics.median(others):.0f} % of the machine (at most {max(others):.0f} %) "
+            "when a life of a manager began"
+        )
     if measured is not None:
         lines += [
             "",

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from benchmarks import observe
 from benchmarks.figures import Effort, Measured
 from benchmarks.managers import MANAGERS
 from benchmarks.managers.base import Failed
@@ -14,6 +15,8 @@ from benchmarks.rows.row import Row
 
 SMALL = 10
 """Programs in the lives of the rows that are also made small."""
+PATIENCE_S = 60.0
+"""How long a life waits for the machine to be quiet."""
 
 
 def say(text: str) -> None:
@@ -42,7 +45,9 @@ def lives(rows: Sequence[Row], managers: Sequence[str], effort: Effort) -> Measu
             small = [row for row in wanted if row.is_small_too]
             for count, rows_now in ((effort.count, wanted), (SMALL, small)):
                 if rows_now:
-                    say(f"run {run + 1} of {effort.runs}: {name}, {count} programs")
+                    measured.others.append(observe.quiet_machine(0.0 if effort.is_quick else PATIENCE_S))
+                    others = f"others use {100 * measured.others[-1]:.0f} %"
+                    say(f"run {run + 1} of {effort.runs}: {name}, {count} programs; {others}")
                     _live(name, count, rows_now, effort, measured)
     return measured
 
