@@ -40,6 +40,7 @@ from droned.services.plugins import Service, Services
 from droned.services.processes import GuardianSpawner, Processes
 from droned.services.stall import StallWatch
 from droned.services.supervision import Supervision
+from droned.web.documents import rfc3339
 
 DISK_REMEDY = "make room or mend the disk; apps run on, and droned writes again by itself"
 DAMAGE_REMEDY = "what was damaged is set aside beside the journal; look at the disk, then at the history"
@@ -218,7 +219,7 @@ class Parts:
             "guardian_pid": self.link.guardian_pid,
             "logs_pid": None,
             "version": self.release,
-            "started_at": self.started_at,
+            "started_at": rfc3339(self.started_at),
             "socket": self.socket_path,
             "state_dir": self.options.state_dir,
             "config": self.options.config,

@@ -50,6 +50,8 @@ class Daemon:
         self._parts = parts
         self._configuration: Configuration | ConfigurationError | None = None
         self._rows: list[Mapping[str, Any]] = []
+        self._early: list[Mapping[str, Any]] | None = []
+        """What the guardian told before its table was taken over, in order; None from then on."""
         self._damage: tuple[str, ...] = ()
         self.exit_status = 0
         self._ending = Ending(
@@ -148,6 +150,9 @@ class Daemon:
         is_new_boot = server.boot_id not in ("", boot_id)
         begins = server.is_down or is_new_boot
         parts.processes.take_over(self._rows, is_new_boot=is_new_boot)
+        early, self._early = self._early or [], None
+        for message in early:
+            self._received(message)
         parts.settings_changed(server.settings)
         started = Occurrence(
             type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
@@ -181,6 +186,9 @@ class Daemon:
 
     def _received(self, message: Mapping[str, Any]) -> None:
         """One message of the guardian's, in order."""
+        if self._early is not None:
+            self._early.append(message)
+            return
         match message["type"]:
             case "shutdown":
                 self._ending.shut_down(message["reason"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -39,6 +40,7 @@ class StallWatch(Service):
         self._call: Any = None
         self._closed = threading.Event()
         self._culprit = ""
+        self._cpu_at = 0.0
 
     @property
     def lag_s(self) -> float:
@@ -55,6 +57,7 @@ class StallWatch(Service):
         super().startService()
         self._closed.clear()
         self._beat_at = self._mono()
+        self._cpu_at = time.thread_time()
         self._call = self._timers.call_later(BEAT_S, self._beat)
         threading.Thread(
             target=self._watch, args=(threading.get_ident(),), name="stall-watch", daemon=True
@@ -75,11 +78,13 @@ class StallWatch(Service):
         if self._beats % WINDOW_BEATS == 0:
             self._largest = [0.0, self._largest[0]]
         self._largest[0] = max(self._largest[0], lag_s)
+        cpu_s = time.thread_time() - self._cpu_at
+        self._cpu_at += cpu_s
         if lag_s > STALL_S:
             self.log.warn(  # noqa: G010  # the name of Twisted's Logger
-                "the reactor stood still for {lag_ms} ms{culprit}",
+                "the reactor stood still for {lag_ms} ms{where}",
                 lag_ms=round(lag_s * 1000),
-                culprit=f", in {self._culprit}" if self._culprit else "",
+                where=where(self._culprit, lag_s, cpu_s),
             )
         self._culprit = ""
         self._call = self._timers.call_later(BEAT_S, self._beat)
@@ -91,10 +96,22 @@ class StallWatch(Service):
                 self._culprit = culprit_of(sys._current_frames().get(thread))
 
 
+def where(culprit: str, lag_s: float, cpu_s: float) -> str:
+    """What held the reactor up, in words: the place that was seen, or that the host was busy elsewhere."""
+    if culprit:
+        return f", in {culprit}"
+    return ": the host gave it no time" if cpu_s < lag_s / 2 else ""
+
+
 def culprit_of(frame: FrameType | None) -> str:
-    """Where a thread is, as `file.py:12 in function`, innermost of our own or a plugin's code."""
+    """Where a thread is, as `file.py:12 in function`, innermost of our own or a plugin's code.
+
+    Empty while the reactor waits: nobody's code is to blame then.
+    """
     stack = traceback.extract_stack(frame) if frame is not None else []
     for summary in reversed(stack):
+        if summary.name == "run_daemon":
+            break
         if "/twisted/" not in summary.filename and not summary.filename.startswith("<"):
             place = "/".join(summary.filename.split("/")[-2:])
             return f"{place}:{summary.lineno} in {summary.name}"

@@ -1,0 +1,63 @@
+"""The stall watch: lag measured, culprit named."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from droned.services.stall import BEAT_S, StallWatch, culprit_of, where
+from tests.fakes.clock import FakeClock
+
+
+def test_a_late_beat_is_the_lag() -> None:
+    clock = FakeClock()
+    watch = StallWatch(clock, clock.mono)
+    watch.startService()
+    clock.advance(BEAT_S)
+    assert watch.lag_s == pytest.approx(0.0)
+    clock.advance(BEAT_S + 0.3)
+    assert watch.lag_s == pytest.approx(0.3)
+    watch.stopService()
+    assert clock.pending == 0
+
+
+def test_the_largest_lag_is_forgotten_after_two_windows() -> None:
+    clock = FakeClock()
+    watch = StallWatch(clock, clock.mono)
+    watch.startService()
+    clock.advance(BEAT_S + 0.5)
+    for _ in range(500):
+        clock.advance(BEAT_S)
+    assert watch.lag_s == pytest.approx(0.0)
+    watch.stopService()
+
+
+def hold_up(ready: threading.Event, done: threading.Event) -> None:
+    ready.set()
+    done.wait()
+
+
+def test_the_culprit_is_the_innermost_code_that_is_not_the_reactors() -> None:
+    ready, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=hold_up, args=(ready, done))
+    thread.start()
+    ready.wait()
+    time.sleep(0.01)
+    frame = sys._current_frames()[thread.ident or 0]
+    named = culprit_of(frame)
+    done.set()
+    thread.join()
+    assert "threading.py" in named or "hold_up" in named
+
+
+@pytest.mark.parametrize(
+    ("culprit", "cpu_s", "words"),
+    [("a.py:1 in f", 0.0, ", in a.py:1 in f"), ("", 0.0, ": the host gave it no time"), ("", 0.2, "")],
+)
+def test_a_stall_without_a_culprit_is_the_hosts_when_no_time_was_used(
+    culprit: str, cpu_s: float, words: str
+) -> None:
+    assert where(culprit, 0.2, cpu_s) == words
