@@ -84,7 +84,9 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def python_files(*folders: str) -> list[Path]:
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    """The Python files below `folders`; folders that begin with a dot hold caches and what others wrote."""
+    found = (path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(ROOT / path for path in found if not any(part.startswith(".") for part in path.parts))
 
 
 PRODUCT = python_files("droned")
