@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from droned.config import nodes
 from droned.config.kinds import Reading, Setting
 from droned.config.layers import WRONG, Group, merged, read_layer, setting_node
 from droned.config.loader import read_yaml
-from droned.config.nodes import Broken, Origin, Problems
+from droned.config.nodes import Origin, Problems
 from droned.config.schema import (
     BUDGET_KEYS,
     DAEMON_KEYS,
@@ -68,7 +69,7 @@ def load(
     whole, is_complete = NOTHING, True
     for layer, (source, content) in enumerate(sources):
         if (node := read_yaml(source, content, layer, problems)) is not None:
-            is_complete = is_complete and not isinstance(node, Broken)
+            is_complete = is_complete and isinstance(node, nodes.Mapping)
             whole = merged(whole, read_layer(node, reading))
     for layer, setting in enumerate(sets, len(sources)):
         whole = merged(whole, read_layer(setting_node(setting, layer, problems), reading))

@@ -19,13 +19,11 @@ from typing import Any, NamedTuple
 
 from droned.config import values
 from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, Sequence, near, shown
+from droned.models.places import LONGEST_SOCKET_PATH
 from droned.models.policy import ResourceLimit, RestartLimit
 from droned.models.variables import LONGEST_TEXT, REFERENCE, expand, is_instance_bound, put_in
 
 MOST_INSTANCES = 10_000
-LONGEST_SOCKET_PATH = 107
-"""Bytes in the name of a Unix socket (sun_path less its NUL)."""
-
 FORMAT = "1"
 """The version of the format that is read."""
 

@@ -8,7 +8,6 @@ tuple costs a third.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -17,10 +16,6 @@ MOST_PROBLEMS = 200
 
 LONGEST_SHOWN = 60
 """Characters of a wrong value that its problem shows."""
-
-UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\xa0\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
-)
 
 
 class Origin(NamedTuple):
@@ -92,23 +87,23 @@ class Problems:
 
     def lines(self) -> tuple[str, ...]:
         """`file:line:column: text` for each, in the order of layers and lines."""
-        lines = [f"{origin}: {text}" for origin, text in sorted(self._found)]
+        lines = [printable(f"{origin}: {text}") for origin, text in sorted(self._found)]
         if self._more:
             lines.append(f"and {self._more} more")
         return tuple(lines)
 
 
 def shown(value: Node | str) -> str:
-    """A value as a problem shows it: as it is written, shortened, and safe to print."""
+    """A value as a problem shows it: as it is written, shortened."""
     match value:
         case str():
-            return f'"{_printable(value)}"'
+            return f'"{_shortened(value)}"'
         case Scalar(text="", quoted=False):
             return "nothing"
         case Scalar(text=text, quoted=True):
-            return f'"{_printable(text)}"'
+            return f'"{_shortened(text)}"'
         case Scalar(text=text):
-            return _printable(text)
+            return _shortened(text)
         case Sequence():
             return "a list"
         case Mapping():
@@ -126,6 +121,12 @@ def near(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{by_lower[found[0]]}"?)' if found else ""
 
 
-def _printable(text: str) -> str:
-    short = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
-    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", short)
+def printable(text: str) -> str:
+    """The text on one line, with an escape for each character that a terminal would act upon or not show."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode-escape").decode() for one in text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"

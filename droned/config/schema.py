@@ -2,9 +2,9 @@
 
 Checking, near-name hints and the reference in the documentation are all drawn
 from here. To add a key: a row here, its field and default in
-`models/policy.py`, its line in `reference_rst` by `python -m
-droned.config.reference`, a row in tests/config/test_keys.py, and its name out
-of `LATER`. The `default` is the value of `models/policy.py` as YAML would have
+`models/policy.py`, a row in tests/config/test_keys.py, the table that
+tests/config/test_reference.py then asks for in docs/configuration.rst, and its
+name out of `LATER`. The `default` is the value of `models/policy.py` as YAML would have
 it; a test holds the two together.
 """
 
@@ -132,7 +132,7 @@ RESTART_KEYS = (
         field="delay_s",
         kind=kinds.DURATION,
         default="500ms",
-        help="The wait before the second restart in a row; it doubles from there. ``0s`` is always at once.",
+        help="The wait before a restart after a short run; it doubles each time. ``0s`` is always at once.",
     ),
     Key(
         name="max_delay",

@@ -1,0 +1,1 @@
+"""Tests of the configuration: strict YAML, keys, layers, variables, and the files themselves."""
