@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -52,7 +52,9 @@ class Parts:
 
     log = Logger(namespace="droned")
 
-    def __init__(self, options: RunOptions, release: str, reactor: Any, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: RunOptions, release: str, reactor: Any, environ: MutableMapping[str, str]
+    ) -> None:
         self.options = options
         self.release = release
         self.reactor = reactor

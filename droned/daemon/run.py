@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,9 +49,7 @@ class Daemon:
         """`extra_plugins` are started after the built-in services."""
         self._parts = parts
         self._configuration: Configuration | ConfigurationError | None = None
-        self._rows: list[Mapping[str, Any]] = []
-        self._early: list[Mapping[str, Any]] | None = []
-        """What the guardian told before its table was taken over, in order; None from then on."""
+        self._rows: Sequence[Mapping[str, Any]] = ()
         self._damage: tuple[str, ...] = ()
         self.exit_status = 0
         self._ending = Ending(
@@ -150,9 +148,6 @@ class Daemon:
         is_new_boot = server.boot_id not in ("", boot_id)
         begins = server.is_down or is_new_boot
         parts.processes.take_over(self._rows, is_new_boot=is_new_boot)
-        early, self._early = self._early or [], None
-        for message in early:
-            self._received(message)
         parts.settings_changed(server.settings)
         started = Occurrence(
             type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
@@ -185,10 +180,7 @@ class Daemon:
     # --- what the guardian and the system say
 
     def _received(self, message: Mapping[str, Any]) -> None:
-        """One message of the guardian's, in order."""
-        if self._early is not None:
-            self._early.append(message)
-            return
+        """One message of the guardian's, in order; none comes before `ready` has been sent."""
         match message["type"]:
             case "shutdown":
                 self._ending.shut_down(message["reason"])
