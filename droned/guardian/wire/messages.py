@@ -217,11 +217,21 @@ class Reexec(TypedDict):
     type: Literal["reexec"]
 
 
+class Held(TypedDict):
+    """A run as the daemon knows it, beside the pidfd that it has held since the start."""
+
+    instance: str
+    run: int
+    pid: int
+    start_time: int
+    spawned_at: float
+
+
 class Pidfds(TypedDict):
-    """To a successor: a pidfd for each of these runs, opened while they lived."""
+    """To a successor: a pidfd for each of these runs. It is believed over a damaged ledger."""
 
     type: Literal["pidfds"]
-    runs: list[Pair]
+    runs: list[Held]
     fds: int
 
 

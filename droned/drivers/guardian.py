@@ -1,0 +1,429 @@
+"""The daemon's end of the wire to its guardian. It carries messages; it decides nothing about apps.
+
+What it takes off the daemon's hands: pings are answered, orders batched into
+one packet per reactor turn, messages held back until the daemon has taken over
+the table and said `ready`, and a guardian that is lost is replaced: the next
+one gets copies of every pidfd and parked descriptor, what was ordered and not
+answered is ordered again, and what happened meanwhile is told as if it had
+just been said. A guardian that only cut us off (another daemon has our place)
+is not replaced: this process ends at once and writes nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from droned.drivers.replies import Awaited
+from droned.drivers.successor import GuardianIdentity, HeldRuns, is_alive
+from droned.guardian import wire
+
+UNRESPONSIVE_S = 5.0
+_PACKETS_A_TURN = 32
+_DYING_S = 1.0
+_LOOK_S = 0.02
+_WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_HEALTHY_S = 60.0
+_SAID_AGAIN = frozenset({"spawn", "signal", "ack", "park", "unpark", "pong", "progress", "ready"})
+"""What needs no queue while there is no guardian: the next one hears it anyway, or need not."""
+CUT_OFF_STATUS = 75
+
+Received = Callable[[Mapping[str, Any]], None]
+
+
+def cut_off() -> None:
+    """End this process now: another daemon is in control, nothing may be written any more."""
+    os._exit(CUT_OFF_STATUS)
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class GuardianLink:
+    """The connection of one daemon to its guardian, and to the successors of that."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        identity: GuardianIdentity,
+        *,
+        reactor: Any,
+        release: str,
+        environ: Mapping[str, str],
+        ended: Callable[[], None] = cut_off,
+    ) -> None:
+        """`environ` is what a successor gets; `ended` is called when another daemon has our place."""
+        sock.setblocking(False)
+        self._sock: socket.socket | None = sock
+        self._identity = identity
+        self._reactor = reactor
+        self._release = release
+        self._environ = dict(environ)
+        self._ended = ended
+        self._reader = wire.to_daemon()
+        self._outbox = wire.Outbox()
+        self._received: Received | None = None
+        self._turn_ended: Callable[[], None] | None = None
+        self._rows: list[wire.Row] = []
+        self._table: Deferred[list[wire.Row]] = Deferred()
+        self._has_table = False
+        self._is_ready = False
+        self._held_back: deque[Mapping[str, Any]] = deque()
+        self._flush_is_due = False
+        self._silence: Any = None
+        self._is_closed = False
+        self._successor = 0
+        self._losses = 0
+        self._connected_at = reactor.seconds()
+        self._runs = HeldRuns()
+        self._awaited = Awaited()
+        self._parked: dict[str, int] = {}
+        self._unsent: list[Mapping[str, Any]] = []
+        self._fetches: dict[str, list[Deferred[int | None]]] = {}
+        self.guardian_pid = identity.pid
+        self._guardian_start_time = identity.start_time
+        self.boot_id = ""
+        self.state_id = ""
+        self.head: tuple[int, str] | None = None
+        self.lacking: tuple[str, ...] = ()
+        self.is_connected = False
+        self.is_unresponsive = False
+        self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
+
+    @classmethod
+    def from_environment(
+        cls, environ: MutableMapping[str, str], *, reactor: Any, release: str
+    ) -> GuardianLink:
+        """The link that the guardian has put into `environ`, where it is removed. KeyError without one."""
+        identity = GuardianIdentity.taken_from(environ)
+        os.set_inheritable(identity.lock_fd, False)
+        sock = socket.socket(fileno=int(environ.pop("DRONED_GUARDIAN_FD")))
+        sock.set_inheritable(False)
+        return cls(sock, identity, reactor=reactor, release=release, environ=environ)
+
+    # ---- what the daemon calls
+
+    def begin(self, received: Received, turn_ended: Callable[[], None] | None = None) -> None:
+        """Say hello. `received` gets each message, `turn_ended` a call after the last of a packet.
+
+        Messages after the table are held back until `ready` has been sent.
+        Besides the wire's own there is `{"type": "guardian_replaced"}`.
+        """
+        self._received = received
+        self._turn_ended = turn_ended
+        self._connect()
+
+    def table(self) -> Deferred[list[wire.Row]]:
+        """The guardian's table as it was at hello, whole."""
+        return self._table
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Queue a message; all of one reactor turn leave together, in order.
+
+        Raises WireError for one that no packet can hold.
+        """
+        self._awaited.sent(message)
+        try:
+            self._queue(message)
+        except wire.WireError:
+            if message["type"] != "spawn":
+                raise
+            fd = wire.launch_in_memfd(message["launch"])  # beside the message when it is too large for it
+            self._queue({**message, "launch": None, "fds": 1}, (fd,))
+            os.close(fd)
+        if message["type"] == "ready" and not self._is_ready:
+            self._is_ready = True
+            self._reactor.callLater(0, self._deliver_held_back)
+
+    def progress(self, text: str) -> None:
+        """The start-up goes on; may be called from any thread."""
+        self._reactor.callFromThread(self.send, wire.Progress(type="progress", text=text))
+
+    def park(self, name: str, fd: int) -> None:
+        """Have guardians keep a copy of `fd` under `name` over all our lives; `fd` stays the caller's."""
+        self.unpark(name)
+        self._parked[name] = os.dup(fd)
+        self._queue(wire.Park(type="park", name=name, fds=1), (fd,))
+
+    def unpark(self, name: str) -> None:
+        """Have what is parked under `name` closed."""
+        fd = self._parked.pop(name, -1)
+        if fd >= 0:
+            os.close(fd)
+        self._queue(wire.Unpark(type="unpark", name=name))
+
+    def fetch(self, name: str) -> Deferred[int | None]:
+        """A copy of what is parked under `name`, the caller's to close; None when nothing is."""
+        waiting: Deferred[int | None] = Deferred()
+        self._fetches.setdefault(name, []).append(waiting)
+        self._queue(wire.Fetch(type="fetch", name=name))
+        return waiting
+
+    def close(self) -> None:
+        """Send what waits and let go; a guardian that is lost after this is not replaced."""
+        self._is_closed = True
+        if self._sock is not None:
+            try:
+                self._outbox.flush(self._sock)
+            except OSError:
+                pass
+        self._disconnect()
+        self._runs.close()
+        for fd in self._parked.values():
+            os.close(fd)
+        self._parked.clear()
+
+    # ---- the connection
+
+    def _connect(self, *, handing: bool = False) -> None:
+        self.is_connected = True
+        self._connected_at = self._reactor.seconds()
+        self._rows = []
+        self._reactor.addReader(self)
+        self._heard()
+        head = None
+        if self.head is not None:
+            head = wire.Head(version=self.head[0], digest=self.head[1])
+        self._queue(
+            wire.Hello(
+                type="hello",
+                protocol=wire.PROTOCOL,
+                release=self._release,
+                pid=os.getpid(),
+                head=head,
+                handing=handing,
+            )
+        )
+        if handing:
+            for runs, pidfds in self._runs.batches():
+                self._queue(wire.Pidfds(type="pidfds", runs=runs, fds=len(pidfds)), tuple(pidfds))
+            for name, fd in self._parked.items():
+                self._queue(wire.Park(type="park", name=name, fds=1), (fd,))
+            self._queue(wire.Handed(type="handed"))
+
+    def _disconnect(self) -> None:
+        self.is_connected = False
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+        self._silence = None
+        self._outbox.drop()
+        if self._sock is not None:
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._sock.close()
+            self._sock = None
+
+    def _queue(self, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+        if not self.is_connected:
+            if message["type"] not in _SAID_AGAIN:
+                self._unsent.append(message)
+            return
+        self._outbox.add(message, fds)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._sock is None:
+            return
+        try:
+            if self._outbox.flush(self._sock):
+                self._reactor.removeWriter(self)
+            else:
+                self._reactor.addWriter(self)
+        except OSError:
+            self._lost()
+
+    def fileno(self) -> int:  # Twisted's name
+        """The socket's number, -1 without one."""
+        return self._sock.fileno() if self._sock is not None else -1
+
+    def logPrefix(self) -> str:  # Twisted's name
+        """What the reactor's own log calls us."""
+        return "guardian"
+
+    def doWrite(self) -> None:  # Twisted's name
+        """The socket takes more."""
+        self._flush()
+
+    def doRead(self) -> None:  # Twisted's name
+        """The guardian has said something."""
+        for _ in range(_PACKETS_A_TURN):
+            if self._sock is None:
+                return
+            try:
+                deliveries = self._reader.receive(self._sock)
+            except BlockingIOError:
+                return
+            except (OSError, wire.WireError) as error:
+                self.log.error("cannot understand the guardian: {error}", error=error)
+                deliveries = None
+            if deliveries is None:
+                self._lost()
+                return
+            for message, fds in deliveries:
+                self._take(message, fds)
+            if self._turn_ended is not None and self._is_ready:
+                self._turn_ended()
+
+    def connectionLost(self, reason: Failure) -> None:  # Twisted's name
+        """The reactor saw the end before we did."""
+        self._lost()
+
+    # ---- messages
+
+    def _heard(self) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.reset(UNRESPONSIVE_S)
+        elif not self._is_closed:
+            self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._is_silent)
+        if self.is_unresponsive:
+            self.is_unresponsive = False
+            self.on_unresponsive(False)
+
+    def _is_silent(self) -> None:
+        self.is_unresponsive = True
+        self.log.error("the guardian (pid {pid}) does not answer", pid=self.guardian_pid)
+        self.on_unresponsive(True)
+
+    def _take(self, message: Any, fds: tuple[int, ...]) -> None:
+        self._heard()
+        match message["type"]:
+            case "ping":
+                self._queue(wire.Pong(type="pong", n=message["n"]))
+            case "welcome":
+                self._welcomed(message)
+            case "table":
+                self._rows += message["rows"]
+                if message["last"]:
+                    self._table_is_whole()
+            case "parked":
+                for waiting in self._fetches.pop(message["name"], []):
+                    waiting.callback(os.dup(fds[0]) if fds else None)
+                for fd in fds:
+                    os.close(fd)
+            case _:
+                self._note(message)
+                self._deliver(message)
+
+    def _note(self, message: Any) -> None:
+        self._awaited.answered(message)
+        if message["type"] == "spawned":
+            self._runs.hold(message, message["at"])
+        elif message["type"] == "ended":
+            self._runs.let_go((message["instance"], message["run"]))
+
+    def _welcomed(self, welcome: wire.Welcome) -> None:
+        self.guardian_pid = welcome["pid"]
+        self._guardian_start_time = welcome["start_time"]
+        self.boot_id = welcome["boot_id"]
+        self.state_id = welcome["state_id"]
+        self.lacking = tuple(welcome["lacking"])
+        head = welcome["head"]
+        if head is not None:
+            self.head = (head["version"], head["digest"])
+        if welcome["shutdown"]:
+            self._deliver(wire.Shutdown(type="shutdown", reason="a stop that was already going on"))
+
+    def _table_is_whole(self) -> None:
+        rows, self._rows = self._rows, []
+        if self._has_table:
+            self._replaced(rows)
+            return
+        self._has_table = True
+        for row in rows:
+            if row["state"] == "running":
+                self._runs.hold(row, row["spawned_at"])
+        self._table.callback(rows)
+
+    def _deliver(self, message: Mapping[str, Any]) -> None:
+        if self._is_ready and not self._held_back:
+            self._hand_over(message)
+        else:
+            self._held_back.append(message)
+
+    def _deliver_held_back(self) -> None:
+        while self._held_back:
+            self._hand_over(self._held_back.popleft())
+        if self._turn_ended is not None:
+            self._turn_ended()
+
+    def _hand_over(self, message: Mapping[str, Any]) -> None:
+        if self._received is None:
+            return
+        try:
+            self._received(message)
+        except Exception:  # noqa: BLE001  # a named border: one message must not cost the connection
+            self.log.failure("cannot take {kind} of the guardian", kind=message["type"])
+
+    # ---- the loss of a guardian
+
+    def _lost(self) -> None:
+        if self._sock is None:
+            return
+        self._disconnect()
+        if not self._is_closed:
+            self._when_dead(self._reactor.seconds() + _DYING_S)
+
+    def _when_dead(self, until: float) -> None:
+        """Replace a guardian that is dead; one that lives has cut us off."""
+        if self._is_closed:
+            return
+        if is_alive(self.guardian_pid, self._guardian_start_time):
+            if self._reactor.seconds() < until:
+                self._reactor.callLater(_LOOK_S, self._when_dead, until)
+            else:
+                self.log.critical("the guardian has another daemon: this one ends")
+                self._ended()
+            return
+        if self._reactor.seconds() - self._connected_at >= _HEALTHY_S:
+            self._losses = 0
+        wait_s = _WAITS_S[min(self._losses, len(_WAITS_S) - 1)]
+        self._losses += 1
+        self._reactor.callLater(wait_s, self._start_successor)
+
+    def _start_successor(self) -> None:
+        if self._is_closed:
+            return
+        self._reap_successor()
+        self.log.error("the guardian (pid {pid}) is lost: starting another", pid=self.guardian_pid)
+        try:
+            pid, self._sock = self._identity.start_another(self._environ)
+        except OSError as error:
+            self.log.error("cannot start a guardian: {error}", error=error.strerror)
+            self._reactor.callLater(_WAITS_S[-1], self._start_successor)
+            return
+        self._successor = self.guardian_pid = pid
+        self._guardian_start_time = -1  # until it has welcomed us; a dead pid is dead without it
+        self._reader = wire.to_daemon()
+        self._connect(handing=True)
+
+    def _reap_successor(self) -> None:
+        """A successor is our child."""
+        if self._successor:
+            try:
+                os.waitpid(self._successor, os.WNOHANG)
+            except ChildProcessError:
+                pass
+            self._successor = 0
+
+    def _replaced(self, rows: list[wire.Row]) -> None:
+        """A new guardian has told its table: say again what was not answered, tell what was missed."""
+        self._deliver({"type": "guardian_replaced"})
+        for message in self._awaited.missed(rows, self._runs):
+            self._note(message)
+            self._deliver(message)
+        unsent, self._unsent = self._unsent, []
+        ready = [wire.Ready(type="ready")] if self._is_ready else []
+        for order in (*self._awaited.unanswered(rows), *unsent, *ready):
+            self.send(order)

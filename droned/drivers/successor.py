@@ -1,0 +1,148 @@
+"""What a daemon needs when it has lost its guardian: how to start another, and proof of every live run.
+
+A pidfd opened while a process lives tells its wait status even after somebody
+else has reaped it (Linux 6.15), so a run that ends in the gap between two
+guardians is still known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+
+from droned.guardian.wire import PACKET_FDS, Held, Row, Spawned, pair_socket
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardianIdentity:
+    """The guardian that has started this daemon, and the command for another such.
+
+    `environment` are the variables that only guardians get (the service
+    manager's); `lock_fd` is the state folder's lock, shared by both.
+    """
+
+    pid: int
+    start_time: int
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    lock_fd: int
+
+    @classmethod
+    def taken_from(cls, environ: MutableMapping[str, str]) -> GuardianIdentity:
+        """What the guardian has put into `environ`; it is removed there. KeyError without a guardian."""
+        told = json.loads(environ.pop("DRONED_GUARDIAN"))
+        return cls(
+            pid=told["pid"],
+            start_time=told["start_time"],
+            argv=tuple(told["argv"]),
+            environment=told["env"],
+            lock_fd=int(environ.pop("DRONED_LOCK_FD")),
+        )
+
+    def start_another(self, environ: Mapping[str, str]) -> tuple[int, socket.socket]:
+        """Start a successor; its pid and our end of the connection to it. Raises OSError.
+
+        The successor is a child of this process and has to be reaped by it.
+        """
+        ours, theirs = pair_socket()
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            os.set_inheritable(self.lock_fd, True)
+            split = self.argv.index("--")
+            argv = [*self.argv[:split], "--successor-of", str(theirs.fileno()), *self.argv[split:]]
+            env = {**environ, **self.environment, "DRONED_LOCK_FD": str(self.lock_fd)}
+            try:
+                pid = os.posix_spawn(
+                    argv[0],
+                    argv,
+                    env,
+                    setsid=True,
+                    setsigmask=[],
+                    setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
+                )
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                os.set_inheritable(self.lock_fd, False)
+        return pid, ours
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Whether that very process runs; a dead one that waits to be reaped does not."""
+    found = _state_and_start(pid)
+    return found is not None and found[1] == start_time and found[0] not in "ZX"
+
+
+def _state_and_start(pid: int) -> tuple[str, int] | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except OSError:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split(None, 20)
+    return fields[0].decode("ascii"), int(fields[19])
+
+
+class HeldRuns:
+    """A pidfd of every run that lives, opened when the guardian told of it and checked by its start time."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Key, tuple[Held, int]] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._runs
+
+    def hold(self, run: Spawned | Row, at: float) -> None:
+        """Open a pidfd of the main process of this run, which started at `at`."""
+        key = (run["instance"], run["run"])
+        if key in self._runs:
+            return
+        held = Held(
+            instance=run["instance"],
+            run=run["run"],
+            pid=run["pid"],
+            start_time=run["start_time"],
+            spawned_at=at,
+        )
+        self._runs[key] = (held, _opened(held))
+
+    def let_go(self, key: Key) -> None:
+        """The run has ended."""
+        _, pidfd = self._runs.pop(key, (None, -1))
+        if pidfd >= 0:
+            os.close(pidfd)
+
+    def batches(self) -> Iterator[tuple[list[Held], list[int]]]:
+        """All runs with their pidfds, as many at a time as one message takes."""
+        held = [(run, pidfd) for run, pidfd in self._runs.values() if pidfd >= 0]
+        for start in range(0, len(held), PACKET_FDS):
+            part = held[start : start + PACKET_FDS]
+            yield [run for run, _ in part], [pidfd for _, pidfd in part]
+
+    def keys(self) -> list[Key]:
+        """The runs that are held."""
+        return list(self._runs)
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for key in self.keys():
+            self.let_go(key)
+
+
+def _opened(held: Held) -> int:
+    try:
+        pidfd = os.pidfd_open(held["pid"])
+    except (AttributeError, OSError):
+        return -1  # gone already, or a kernel without pidfds
+    found = _state_and_start(held["pid"])
+    if found is None or found[1] != held["start_time"]:
+        os.close(pidfd)
+        return -1
+    return pidfd

@@ -1,0 +1,142 @@
+"""Processes that an earlier guardian started: found again by the ledger, watched without being their parent.
+
+A pid counts only with its boot and its start time. The wait status of a
+process that is not our child is known where the kernel tells it: to root while
+the dead process waits to be reaped, to everybody after that from Linux 6.15 on.
+Otherwise the end is `unseen`; it is never made up.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from droned.guardian import kernel, loop, processes
+from droned.guardian.ledger import Memory
+from droned.guardian.runs import Key, Run, Table
+from droned.guardian.wire import Held
+
+_REAPED_WITHIN_S = 1.0
+_LOOK_S = 1.0
+
+
+class Adoptions:
+    """The runs that live and are not our children, and those whose end has yet to be found out."""
+
+    def __init__(
+        self,
+        table: Table,
+        waits: loop.Loop,
+        finish: Callable[[list[Run]], None],
+        resume: Callable[[list[Run]], None],
+    ) -> None:
+        """`finish` is told of ends, `resume` of runs that were not in the table before."""
+        self._resume = resume
+        self._table = table
+        self._loop = waits
+        self._finish = finish
+        self._has_pidfd = kernel.has_pidfd()
+        self._undecided: dict[Key, Run] = {}
+        self._watched: dict[Key, int] = {}
+        self._unwatched: dict[Key, Run] = {}
+
+    def recall(self, memory: Memory, boot_id: str) -> None:
+        """Fill the table from a ledger. Runs that are gone are undecided until `settle`."""
+        for instance, number in memory.last_runs.items():
+            self._table.remember_last(instance, number)
+        for run in memory.runs.values():
+            if run.state == "ended":
+                run.is_reaped = True
+                self._table.add(run)
+            elif memory.boot_id != boot_id:
+                run.is_reaped = True
+                self._table.end(run, time.time())
+                self._table.add(run)
+            else:
+                run.adopted = True
+                self._table.add(run)
+                self.watch(run)
+
+    def watch(self, run: Run, pidfd: int = -1) -> None:
+        """Wait for the end of a run by `pidfd`, which is ours from now on, or by one opened here."""
+        if pidfd < 0:
+            pidfd = self._opened(run)
+        if pidfd >= 0:
+            self._watched[run.key] = pidfd
+            self._loop.watch(pidfd, loop.READ, lambda _events: self._exited(run, pidfd))
+        elif self._has_pidfd or not processes.is_alive(run.pid, run.start_time):
+            self._undecided[run.key] = run
+        else:
+            if not self._unwatched:
+                self._loop.later(_LOOK_S, self._look)
+            self._unwatched[run.key] = run
+
+    def _opened(self, run: Run) -> int:
+        if not self._has_pidfd:
+            return -1
+        try:
+            pidfd = os.pidfd_open(run.pid)
+        except OSError:
+            return -1
+        if processes.start_time(run.pid) != run.start_time:
+            os.close(pidfd)
+            return -1
+        return pidfd
+
+    def offer(self, held: Held, pidfd: int) -> None:
+        """A copy that the daemon has held since the start: it tells even of what is gone. Ours to close."""
+        key = (held["instance"], held["run"])
+        run = self._undecided.pop(key, None)
+        if run is None and key not in self._table.runs:
+            # The ledger has lost it, the daemon has not.
+            run = Run(*key, held["pid"], held["spawned_at"], start_time=held["start_time"])
+            run.state = "running"
+            run.adopted = True
+            self._table.add(run)
+            self._resume([run])
+        if run is None:
+            os.close(pidfd)
+        else:
+            self.watch(run, pidfd)
+
+    def settle(self) -> None:
+        """Nobody can tell more: what is undecided has ended unseen."""
+        undecided, self._undecided = list(self._undecided.values()), {}
+        if undecided:
+            self._finish(undecided)
+
+    def pidfds(self) -> dict[Key, int]:
+        """The descriptors of the watched runs."""
+        return dict(self._watched)
+
+    def _exited(self, run: Run, pidfd: int) -> None:
+        status = kernel.exit_status(pidfd)
+        if status is None:
+            process = processes.look(run.pid)
+            waits = process is not None and process.start_time == run.start_time and process.is_dead
+            if waits and process is not None and os.geteuid() == 0:
+                status = process.exit_code
+            elif waits:
+                # It has still to be reaped, by whoever its parent is now; then the kernel tells.
+                self._loop.watch(pidfd, loop.HANG_UP, lambda _events: self._over(run, pidfd))
+                self._loop.later(_REAPED_WITHIN_S, lambda: self._over(run, pidfd))
+                return
+        self._over(run, pidfd, status)
+
+    def _over(self, run: Run, pidfd: int, status: int | None = None) -> None:
+        if self._watched.get(run.key) != pidfd:
+            return
+        run.status = kernel.exit_status(pidfd) if status is None else status
+        del self._watched[run.key]
+        self._loop.unwatch(pidfd)
+        os.close(pidfd)
+        self._finish([run])
+
+    def _look(self) -> None:
+        """Without pidfds: look every second at those that live."""
+        gone = [run for run in self._unwatched.values() if not processes.is_alive(run.pid, run.start_time)]
+        for run in gone:
+            del self._unwatched[run.key]
+        if self._unwatched:
+            self._loop.later(_LOOK_S, self._look)
+        if gone:
+            self._finish(gone)

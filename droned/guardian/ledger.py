@@ -1,0 +1,237 @@
+"""The ledger: what has to be known when guardian and daemon are killed together.
+
+An append-only file of JSON lines in the state folder. Its first line says for
+which boot it counts and what a new guardian cannot find out by itself. A child
+writes the line of its own start just before it executes its program, so no
+program ever runs that is not in here; the guardian writes a line for each end
+and each acknowledgement.
+
+Lines are one write each to a file opened for append. A torn or damaged line is
+passed over. The disk space is reserved ahead, so that a full disk does not
+matter for some ten thousand starts; an error of the file never holds up a
+start, it is counted. Nothing is synced: the file is of use only within a boot.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from droned.guardian import kernel
+from droned.guardian.runs import Run, Table
+from droned.guardian.wire import Head, encode
+
+FILE_BYTES = 4 * 1024 * 1024
+_RESERVE_BYTES = 1024 * 1024
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Memory:
+    """What a ledger tells: its header, the runs not yet acknowledged, the count of unreadable lines."""
+
+    __slots__ = ("damaged", "head", "header", "last_runs", "runs")
+
+    def __init__(self) -> None:
+        self.header: dict[str, Any] = {}
+        self.runs: dict[tuple[str, int], Run] = {}
+        self.last_runs: dict[str, int] = {}
+        self.head: Head | None = None
+        self.damaged = 0
+
+    @property
+    def boot_id(self) -> str:
+        """The boot for which it counts."""
+        return str(self.header.get("boot", ""))
+
+
+def recall(content: bytes) -> Memory:
+    """Read a ledger. Runs without an end are given as running; whether they do is for others to see."""
+    memory = Memory()
+    for line in content.split(b"\n"):
+        if not line:
+            continue
+        entry = _parsed(line)
+        try:
+            _take(memory, entry)
+        except (KeyError, TypeError, ValueError, IndexError):
+            memory.damaged += 1
+    return memory
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        # A write that a full disk cut short has no end of line: what follows it is whole.
+        at = line.rfind(b'{"')
+        try:
+            entry = json.loads(line[at:]) if at > 0 else None
+        except ValueError:
+            entry = None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _take(memory: Memory, entry: dict[str, Any]) -> None:
+    match entry:
+        case {"boot": str()}:
+            memory.header = entry
+        case {"start": [str(instance), int(number), int(pid), int(started), float() | int() as at]}:
+            run = Run(instance, number, pid, float(at), start_time=started)
+            run.state = "running"
+            memory.runs.setdefault(run.key, run)
+            memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
+        case {"end": [str(instance), int(number), status, float() | int() as at, failure]}:
+            found = memory.runs.get((instance, number))
+            if found is None:  # it failed before its line could be written, or another was torn
+                found = memory.runs[instance, number] = Run(instance, number, 0, float(at))
+                memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
+            found.state, found.is_reaped = "ended", True
+            found.ended_at = float(at)
+            found.status = status if isinstance(status, int) else None
+            found.seen = found.status is not None
+            if failure is not None:
+                found.failure = {"stage": str(failure[0]), "errno": int(failure[1])}
+        case {"ack": [*pairs], **rest}:
+            for instance, number in pairs:
+                memory.runs.pop((instance, number), None)
+            head = rest.get("head")
+            if head is not None:
+                memory.head = {"version": int(head["version"]), "digest": str(head["digest"])}
+        case {"forget": str(instance)}:
+            memory.last_runs.pop(instance, None)
+        case {"last": [str(instance), int(number)]}:
+            memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
+        case _:
+            memory.damaged += 1
+
+
+def start_prefix(instance: str, run: int) -> bytes:
+    """The line of a start up to the pid; the child adds pid, start time, time, and `]}`."""
+    return b'{"start":[%s,%d,' % (encode(instance).encode("ascii"), run)
+
+
+def start_line(run: Run) -> bytes:
+    """The line of a start, as the child itself writes it."""
+    return b"%s%d,%d,%.6f]}\n" % (start_prefix(run.instance, run.run), run.pid, run.start_time, run.at)
+
+
+def end_line(run: Run) -> bytes:
+    """The line of an end, or of a start that failed."""
+    failure = [run.failure["stage"], run.failure["errno"]] if run.failure is not None else None
+    return b"%s\n" % encode({"end": [run.instance, run.run, run.status, run.ended_at, failure]}).encode()
+
+
+class Ledger:
+    """The open file of one guardian."""
+
+    __slots__ = ("_limit", "_needs_newline", "_path", "errors", "fd", "header")
+
+    def __init__(self, path: str, header: dict[str, Any], fd: int = -1) -> None:
+        """`header` is written at the top of each new file; `fd` is the file of before a re-exec."""
+        self._path = path
+        self.header = header
+        self._limit = FILE_BYTES
+        self._needs_newline = False
+        self.fd = fd
+        self.errors = 0
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; an error is counted and nothing else."""
+        if self._needs_newline:
+            lines = b"\n" + lines
+        try:
+            self._needs_newline = os.write(self.fd, lines) != len(lines)
+        except OSError:
+            self._needs_newline = True
+        if self._needs_newline:
+            self.errors += 1
+
+    def child_failed(self, run: Run) -> None:
+        """A child could not write its line whole: write it in its place."""
+        self.errors += 1
+        self._needs_newline = True
+        self.append(start_line(run))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time to write it anew."""
+        try:
+            return os.fstat(self.fd).st_size > self._limit
+        except OSError:
+            return False
+
+    def rewrite(self, table: Table, head: Head | None) -> None:
+        """Put a new file with what counts in the place of the old, which stays when that fails.
+
+        Only for moments when no child is in its set-up: it would write into the old one.
+        """
+        content = b"".join(self._lines(table, head))
+        path = f"{self._path}.new"
+        fd = -1
+        try:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            fd = os.open(path, _FLAGS | os.O_EXCL, 0o600)
+            self._reserve(fd, len(content))
+            written = 0
+            while written < len(content):
+                written += os.write(fd, content[written:])
+            os.rename(path, self._path)
+        except OSError:
+            self.errors += 1
+            if fd >= 0:
+                os.close(fd)
+            self._keep_old()
+            return
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = fd
+        self._needs_newline = False
+        self._limit = max(FILE_BYTES, 2 * len(content))
+
+    def _reserve(self, fd: int, size_bytes: int) -> None:
+        try:
+            kernel.preallocate(fd, max(FILE_BYTES, 2 * size_bytes) + _RESERVE_BYTES)
+        except OSError:
+            self.errors += 1  # told, but a ledger without reserve is better than none
+
+    def _keep_old(self) -> None:
+        self._limit = 2 * max(self._limit, FILE_BYTES)
+        if self.fd < 0:
+            try:
+                self.fd = os.open(self._path, _FLAGS, 0o600)
+                self._needs_newline = True
+            except OSError:
+                self.errors += 1
+
+    def _lines(self, table: Table, head: Head | None) -> Iterable[bytes]:
+        yield encode(self.header).encode() + b"\n"
+        if head is not None:
+            yield encode({"ack": [], "head": head}).encode() + b"\n"
+        for instance, number in table.last_runs().items():
+            yield encode({"last": [instance, number]}).encode() + b"\n"
+        for run in table.runs.values():
+            if run.pid:
+                yield start_line(run)
+            if run.state == "ended":
+                yield end_line(run)
+
+    def acknowledged(self, pairs: Iterable[tuple[str, int]], head: Head | None) -> None:
+        """These ends are kept elsewhere now."""
+        self.append(encode({"ack": list(pairs), "head": head}).encode() + b"\n")
+
+    def forgotten(self, instance: str) -> None:
+        """The instance is gone for good."""
+        self.append(encode({"forget": instance}).encode() + b"\n")
+
+
+def load(path: str) -> Memory:
+    """What the file at `path` tells; nothing when there is none or it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(fd, "rb") as file:
+            return recall(file.read())
+    except OSError:
+        return Memory()

@@ -1,0 +1,339 @@
+"""The whole of a run: its main process and all that came of it, found, signalled and seen to be gone.
+
+What belongs to an instance, from the surest to the least sure:
+
+1. what is in its cgroup folder;
+2. what hangs below its main process;
+3. orphans that landed on us and carry the run's token in their environment, or
+   are in the session or group of its main process; and what hangs below them.
+
+Without cgroups, and where orphans do not land on us (no subreaper, or a main
+process that an earlier guardian started), 3 is a walk over /proc.
+
+Nothing else is ever signalled: a process is opened (pidfd), then looked at,
+then signalled, so that no other can have taken its pid in between. Orphans that
+nothing claims are strangers: told of, never touched.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Container, Iterable
+
+from droned.guardian import kernel, loop, processes
+from droned.guardian.cgroups import Cgroups
+from droned.guardian.runs import Run, Table
+from droned.guardian.wire import Message, Stranger
+
+_SWEEPS = 100
+_SWEEP_S = 0.02
+_LOOK_AGAIN_S = 0.25
+_MOST_STRANGERS = 200
+_PASSES = 5
+
+
+class Orphan:
+    """A child of ours that we did not start."""
+
+    __slots__ = ("instance", "name", "pid", "start_time")
+
+    def __init__(self, process: processes.Process, instance: str | None) -> None:
+        self.pid = process.pid
+        self.start_time = process.start_time
+        self.name = process.name
+        self.instance = instance
+
+
+class Trees:
+    """All trees of one guardian."""
+
+    def __init__(
+        self,
+        table: Table,
+        waits: loop.Loop,
+        cgroups: Cgroups | None,
+        state_id: str,
+        tell: Callable[[Message], None],
+        *,
+        gets_orphans: bool,
+    ) -> None:
+        self._table = table
+        self._loop = waits
+        self._cgroups = cgroups
+        self._token = f"{state_id}/".encode()
+        self._tell = tell
+        self._gets_orphans = gets_orphans
+        self._has_pidfd = kernel.has_pidfd()
+        self._orphans: dict[int, Orphan] = {}
+        self._told: list[Stranger] = []
+        self._mains: dict[int, tuple[str, int]] = {}  # pid → instance and start time; also of ended runs
+        self._awaited: dict[str, Run] = {}
+        self._events: dict[str, int] = {}
+        self._sweeps: dict[str, int] = {}
+        self._look_again: loop.Timer | None = None
+        self.companions: Container[int] = ()  # children of ours that are no apps
+
+    # ---- what a tree is
+
+    def members(self, run: Run) -> dict[int, int]:
+        """The living processes of the run's instance: pid → start time."""
+        found: dict[int, int] = {}
+        if self._cgroups is not None:
+            found = self._cgroups.members(run.instance)
+        roots = {o.pid: o.start_time for o in self._orphans.values() if o.instance == run.instance}
+        if run.lives and run.start_time:
+            roots[run.pid] = run.start_time
+        if self._must_walk(run):
+            roots.update(self._by_walk(run))
+        found.update(processes.descendants(roots))
+        return {pid: started for pid, started in found.items() if pid not in self.companions}
+
+    def _must_walk(self, run: Run) -> bool:
+        return self._cgroups is None and (run.adopted or not self._gets_orphans)
+
+    def _by_walk(self, run: Run) -> dict[int, int]:
+        return {
+            process.pid: process.start_time
+            for process in processes.everything()
+            if not process.is_dead
+            and process.start_time >= run.start_time
+            and self._claimant(process) == run.instance
+        }
+
+    def _claimant(self, process: processes.Process) -> str | None:
+        """The instance that a process belongs to by its own marks."""
+        instance = self._cgroups.instance_of(process.pid) if self._cgroups is not None else None
+        if instance is not None:
+            return instance
+        token = processes.token_of(process.pid)
+        if token is not None:
+            if token.startswith(self._token):
+                return token[len(self._token) :].rpartition(b"/")[0].decode("utf-8", "surrogateescape")
+            return None  # another droned's
+        for pid in (process.session, process.group):
+            main = self._mains.get(pid)
+            if main is not None and process.start_time >= main[1]:
+                return main[0]
+        return None
+
+    # ---- the life of a run, as far as its tree is concerned
+
+    def started(self, run: Run) -> None:
+        """A run executes its program. What an earlier run left behind is this one's from now on."""
+        self._mains[run.pid] = (run.instance, run.start_time)
+        before = self._awaited.pop(run.instance, None)
+        self._sweeps.pop(run.instance, None)
+        if before is not None:
+            self._stop_watching(run.instance)
+            self._table.tree_gone(before)
+
+    def leftovers(self, ended: list[Run]) -> None:
+        """Count what is left of runs whose main process has just been reaped, and wait for the rest."""
+        if self._cgroups is None and self._gets_orphans:
+            self.scan()
+        for run in ended:
+            if self._cgroups is not None and not self._cgroups.is_populated(run.instance):
+                run.leftovers = sum(1 for o in self._orphans.values() if o.instance == run.instance)
+            else:
+                run.leftovers = len(self.members(run))
+            if run.leftovers:
+                self._await(run)
+            elif self._mains.get(run.pid, ("", 0))[1] == run.start_time:
+                del self._mains[run.pid]
+
+    def _await(self, run: Run) -> None:
+        self._awaited[run.instance] = run
+        if self._cgroups is not None and run.instance not in self._events:
+            try:
+                fd = self._cgroups.open_events(run.instance)
+            except OSError:
+                fd = -1
+            if fd >= 0:
+                self._events[run.instance] = fd
+                self._loop.watch(fd, loop.URGENT, lambda _events: self._emptied(run.instance))
+                # What went before the watch began is seen by this.
+                self._loop.later(0.0, lambda: self._recheck(run.instance))
+        if self._must_walk(run) and self._look_again is None:
+            self._look_again = self._loop.later(_LOOK_AGAIN_S, self._look_at_awaited)
+
+    def _emptied(self, instance: str) -> None:
+        os.pread(self._events[instance], 4096, 0)
+        self._recheck(instance)
+
+    def _look_at_awaited(self) -> None:
+        self._look_again = None
+        for instance in list(self._awaited):
+            self._recheck(instance)
+        if any(self._must_walk(run) for run in self._awaited.values()):
+            self._look_again = self._loop.later(_LOOK_AGAIN_S, self._look_at_awaited)
+
+    def _recheck(self, instance: str) -> None:
+        run = self._awaited.get(instance)
+        if run is None or (self._cgroups is not None and self._cgroups.is_populated(instance)):
+            return
+        if self.members(run):
+            return
+        del self._awaited[instance]
+        self._stop_watching(instance)
+        self._mains.pop(run.pid, None)
+        self._table.tree_gone(run)
+        self._tell({"type": "tree_gone", "instance": run.instance, "run": run.run})
+
+    def _stop_watching(self, instance: str) -> None:
+        fd = self._events.pop(instance, -1)
+        if fd >= 0:
+            self._loop.unwatch(fd)
+            os.close(fd)
+
+    def resume(self, runs: Iterable[Run]) -> None:
+        """Know the runs of a guardian before us: those that live, and those with something left."""
+        for run in runs:
+            if self._cgroups is not None and (run.lives or run.leftovers):
+                self._cgroups.know(run.instance)
+            if run.lives or run.leftovers:
+                self._mains[run.pid] = (run.instance, run.start_time)
+            if run.leftovers and not run.lives:
+                self._await(run)
+                self._loop.later(0.0, lambda instance=run.instance: self._recheck(instance))  # type: ignore[misc]
+
+    def awaited(self) -> list[Run]:
+        """The ended runs that have left something behind."""
+        return list(self._awaited.values())
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone for good."""
+        if self._cgroups is not None:
+            self._cgroups.remove(instance)
+
+    def forget_all(self) -> None:
+        """The guardian is about to exit: remove what is empty."""
+        if self._cgroups is not None:
+            self._cgroups.remove_all()
+
+    # ---- orphans
+
+    def scan(self) -> None:
+        """Look for children that we did not start, and tell of strangers when they changed."""
+        for pid in processes.own_children():
+            if pid not in self._table.by_pid and pid not in self.companions and pid not in self._orphans:
+                process = processes.look(pid)
+                if process is not None and not process.is_dead:
+                    self._orphans[pid] = Orphan(process, self._claimant(process))
+        self._tell_strangers()
+
+    def _tell_strangers(self) -> None:
+        found = self.strangers()
+        if found != self._told:
+            self._told = found
+            self._tell({"type": "strangers", "processes": found})
+
+    def strangers(self) -> list[Stranger]:
+        """The orphans that no live run and no awaited tree claims."""
+        found: list[Stranger] = []
+        for orphan in self._orphans.values():
+            instance = orphan.instance
+            if instance is None or (self._table.live(instance) is None and instance not in self._awaited):
+                found.append({"pid": orphan.pid, "start_time": orphan.start_time, "name": orphan.name})
+        return found[:_MOST_STRANGERS]
+
+    def orphans_reaped(self, pids: list[int]) -> None:
+        """Children that we did not start are gone."""
+        gone = [self._orphans.pop(pid, None) for pid in pids]
+        touched = {orphan.instance for orphan in gone if orphan is not None and orphan.instance is not None}
+        if self._cgroups is None:
+            self.scan()  # what they leave behind has just landed here
+            touched.update(self._awaited)
+        for instance in touched:
+            self._recheck(instance)
+        self._tell_strangers()
+
+    # ---- signals
+
+    def signal(self, run: Run, number: int, to: str) -> int:
+        """Send a signal to the main process, group or tree of a run; how many processes it reached."""
+        if to == "main":
+            return self._signal_main(run, number)
+        if to == "group":
+            return self._signal_group(run, number)
+        if number == signal.SIGKILL:
+            return self._kill_tree(run)
+        return len(self._signal_members(run, number, {}))
+
+    def _signal_main(self, run: Run, number: int) -> int:
+        if not run.lives:
+            return 0
+        if run.adopted:
+            return int(self._send(run.pid, run.start_time, number))
+        os.kill(run.pid, number)  # our child and not reaped: the pid is its own
+        return 1
+
+    def _signal_group(self, run: Run, number: int) -> int:
+        if run.lives and not run.adopted:
+            try:
+                os.killpg(run.pid, number)
+            except ProcessLookupError:
+                os.kill(run.pid, number)  # it has not made its session yet
+            return 1
+        sent = 0
+        for pid, started in self.members(run).items():
+            process = processes.look(pid)
+            if process is not None and process.group == run.pid and process.start_time == started:
+                sent += self._send(pid, started, number)
+        return sent
+
+    def _signal_members(self, run: Run, number: int, already: dict[int, int]) -> dict[int, int]:
+        """Signal all members once, and again those that were born meanwhile; gives all that were reached."""
+        for _ in range(_PASSES):
+            members = self.members(run)
+            if run.lives and not run.adopted:
+                members[run.pid] = run.start_time
+            new = {pid: started for pid, started in members.items() if already.get(pid) != started}
+            if not new:
+                break
+            for pid, started in new.items():
+                if pid == run.pid and run.lives and not run.adopted:
+                    os.kill(pid, number)
+                else:
+                    self._send(pid, started, number)
+            already.update(new)
+        return already
+
+    def _kill_tree(self, run: Run) -> int:
+        reached = 0
+        if self._cgroups is not None:
+            reached = len(self._cgroups.members(run.instance))
+            self._cgroups.kill(run.instance)
+        outside = self._signal_members(run, signal.SIGKILL, {})
+        if self._cgroups is None and outside:
+            self._sweep_later(run, _SWEEPS)
+        return max(reached, len(outside))
+
+    def _sweep_later(self, run: Run, sweeps: int) -> None:
+        """Without a cgroup what is born while we kill has to be found: go on until nothing is left."""
+        if run.instance not in self._sweeps:
+            self._loop.later(_SWEEP_S, lambda: self._sweep(run))
+        self._sweeps[run.instance] = sweeps
+
+    def _sweep(self, run: Run) -> None:
+        sweeps = self._sweeps.pop(run.instance, 0)
+        if sweeps and self._signal_members(run, signal.SIGKILL, {}):
+            self._sweep_later(run, sweeps - 1)
+
+    def _send(self, pid: int, started: int, number: int) -> bool:
+        """Signal that very process; False when it is gone or may not be signalled."""
+        try:
+            if not self._has_pidfd:
+                # The gap between look and signal cannot be closed here; it is microseconds.
+                if processes.is_alive(pid, started):
+                    os.kill(pid, number)
+                    return True
+                return False
+            fd = os.pidfd_open(pid)
+            try:
+                if processes.start_time(pid) != started:
+                    return False
+                signal.pidfd_send_signal(fd, number)
+            finally:
+                os.close(fd)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True

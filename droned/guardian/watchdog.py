@@ -1,0 +1,94 @@
+"""When a daemon counts as hung, and how long to wait before the next one. Pure: every time is given.
+
+A daemon hangs when it was silent for SILENCE_S; only such seconds count in
+which the guardian itself was on time, because a guardian that got no processor
+cannot blame the daemon for that.
+"""
+
+from collections import deque
+
+TICK_S = 2.0
+SILENCE_S = 8.0
+STARTUP_S = 60.0
+_LATE_S = 1.0
+
+_FIRST_S = 0.5
+_MOST_S = 30.0
+_HEALTHY_S = 60.0
+_REPLACEMENTS = 3
+_WITHIN_S = 600.0
+
+
+class Watchdog:
+    """The patience with one life of a daemon. Times are of the monotonic clock."""
+
+    __slots__ = ("_at", "_deadline", "_paused_until", "silent_s")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._deadline: float | None = now + STARTUP_S
+        self._paused_until = now
+        self.silent_s = 0.0
+
+    def progressed(self, now: float) -> None:
+        """The start-up goes on."""
+        if self._deadline is not None:
+            self._deadline = now + STARTUP_S
+
+    def became_ready(self, now: float) -> None:
+        """The start-up is over; from here on it has to answer."""
+        self._deadline = None
+        self.answered(now)
+
+    def answered(self, now: float) -> None:
+        """A sign of life."""
+        self._at = now
+        self.silent_s = 0.0
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Look away for so long (0: look again now)."""
+        self._paused_until = now + seconds
+        self.answered(now)
+
+    def tick(self, now: float) -> str | None:
+        """Count the time since the last tick or sign of life; why the daemon has to go, or None."""
+        since, self._at = now - self._at, now
+        if now < self._paused_until:
+            return None
+        if self._deadline is not None:
+            # The deadline of the start-up too waits for a guardian that was held up.
+            if since > TICK_S + _LATE_S:
+                self._deadline += since - TICK_S
+            return f"not ready within {STARTUP_S:.0f} s" if now >= self._deadline else None
+        if since <= TICK_S + _LATE_S:
+            self.silent_s += since
+        # A tick comes a little after its time, never before: an allowance keeps rounding out of it.
+        return f"silent for {SILENCE_S:.0f} s" if self.silent_s >= SILENCE_S - 0.05 else None
+
+
+class Backoff:
+    """The waits between the lives of a daemon: 0, 0.5, 1, 2 … 30 s, and 0 again after a healthy life."""
+
+    __slots__ = ("_deaths", "_failures")
+
+    def __init__(self, failures: int = 0, deaths: tuple[float, ...] = ()) -> None:
+        self._failures = failures
+        self._deaths: deque[float] = deque(deaths, maxlen=_REPLACEMENTS)
+
+    def delay_s(self, now: float, healthy_s: float) -> float:
+        """The wait after a death at `now` of a daemon that was in control for `healthy_s`."""
+        if healthy_s >= _HEALTHY_S:
+            self._failures = 0
+        self._deaths.append(now)
+        self._failures += 1
+        if self._failures == 1:
+            return 0.0
+        return float(min(_FIRST_S * 2.0 ** min(self._failures - 2, 16), _MOST_S))
+
+    def is_safe_mode(self, now: float) -> bool:
+        """Whether it died so often lately that the next one shall leave its plugins out."""
+        return len(self._deaths) == _REPLACEMENTS and now - self._deaths[0] <= _WITHIN_S
+
+    def saved(self) -> tuple[int, tuple[float, ...]]:
+        """The arguments for the same back-off again."""
+        return self._failures, tuple(self._deaths)
