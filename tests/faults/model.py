@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.faults.observer import History, Life
 from tests.faults.stamps import Stamp
@@ -165,12 +166,19 @@ def told_by(events: Iterable[Mapping[str, object]]) -> dict[tuple[str, int], str
     for event in events:
         facts = event["data"]
         assert isinstance(facts, Mapping)
-        if not {"run", "code", "signal"} <= facts.keys() or facts.get("stage") is not None:
-            continue
-        code, number = facts["code"], facts["signal"]
-        end = f"s{number}" if number is not None else UNKNOWN if code is None else f"{code}"
-        found[str(event["subject"]), int(str(facts["run"]))] = end
+        if {"run", "code", "signal"} <= facts.keys() and facts.get("stage") is None:
+            found[str(event["subject"]), int(facts["run"])] = _end(facts)
     return found
+
+
+def told_by_exits(key: str, exits: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+    """The ends that the description of one instance tells: its last ones."""
+    return {(key, int(facts["run"])): _end(facts) for facts in exits if facts.get("stage") is None}
+
+
+def _end(facts: Mapping[str, Any]) -> str:
+    code, number = facts["code"], facts["signal"]
+    return f"s{number}" if number is not None else UNKNOWN if code is None else f"{code}"
 
 
 def _ends(lives: Sequence[Life]) -> str:

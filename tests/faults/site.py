@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults import processes, programs
+from tests.faults import model, processes, programs
 from tests.faults.api import Api, Refused, Unanswered
 from tests.faults.stamps import StampFile
 
@@ -168,6 +168,13 @@ class Site:
         if not processes.until(lambda: len(processes.marked(self.tag)) >= count, within_s, 0.05):
             alive = len(processes.marked(self.tag))
             raise Lost(f"{alive} of {count} programs live after {within_s:.0f} s:\n{self.log_end()}")
+
+    def told_ends(self) -> dict[tuple[str, int], str]:
+        """Every end that droned tells, by instance and run number: in its events or in a description."""
+        told = model.told_by(self.api.events())
+        for key in self.api.instances():
+            told |= model.told_by_exits(key, self.api.instance(key)["exits"])
+        return told
 
     def log_end(self, lines: int = 15) -> str:
         """The last lines of what droned printed."""

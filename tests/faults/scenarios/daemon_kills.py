@@ -198,7 +198,7 @@ def judge(
     seen_until_now = observer.history()
     truth = model.truths(stamps, seen_until_now)
     time.sleep(2.0)
-    told = model.told_by(site.api.events())
+    told = site.told_ends()
     history = observer.history()
     verdict.faults += model.doubled(history)
     verdict.faults += model.disturbed(history, (f"steady/{label}" for label in range(size.steady)))

@@ -81,4 +81,4 @@ def _compare(site: Site, size: Size, observer: Observer, stamps: Sequence[Stamp]
     truth = model.truths(stamps, history)
     verdict.figures["ends_compared"] = len(truth)
     verdict.expect(len(truth) >= size.exits, f"only {len(truth)} ends could be told by the harness itself")
-    verdict.faults += model.misremembered(truth, model.told_by(site.api.events()))
+    verdict.faults += model.misremembered(truth, site.told_ends())

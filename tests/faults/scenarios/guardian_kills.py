@@ -135,7 +135,7 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
             history = observer.history()
             verdict.faults += model.doubled(history)
             verdict.faults += model.disturbed(history, (f"steady/{label}" for label in range(size.steady)))
-            told = model.told_by(site.api.events())
+            told = site.told_ends()
             for (victim, run_), round_ in unseen.items():
                 said = told.get((victim, run_))
                 # Without the guardian the kernel may still have told the daemon; without both nobody was.
