@@ -84,6 +84,7 @@ class Recovery:
         self._digest = GENESIS
         self._was_read = False
         self._holes_before = False
+        self._writer = release
         self._damage: list[str] = []
         self._notes: list[str] = []
         self._repairs: dict[str, Repair] = {}
@@ -130,6 +131,7 @@ class Recovery:
         name = segment_name(first)
         known = self._remembered[0] if self._remembered else None
         reading = read_segment(first, content or b"", following, known)
+        self._writer = _release(reading)
         if not reading.is_known_format():
             raise refuse(name, _release(reading), self._release, UnknownContent(f"format {reading.format}"))
         faults = list(reading.faults) if content is not None else ["the disk does not give it"]
@@ -160,7 +162,7 @@ class Recovery:
         """
         snapshot_version = self._snapshot.version if self._snapshot else 0
         version = max(self._last, snapshot_version)
-        if self._last < snapshot_version:
+        if self._last < snapshot_version and not self._holes_before:
             self._missing(self._last + 1 if self._was_read else 1, snapshot_version)
         if self._last <= snapshot_version and self._snapshot:
             self._digest = self._snapshot.digest
@@ -233,7 +235,8 @@ class Recovery:
         assert self._remembered is not None
         known, digest = self._remembered
         if known > version:
-            self._missing(version + 1, known)
+            if not self._holes_before:
+                self._missing(version + 1, known)
         elif self._snapshot and known == self._snapshot.version and digest != self._snapshot.digest.hex():
             self._damage.append(f"the record at version {known} is not the one that the guardian remembers")
 
@@ -252,7 +255,7 @@ class Recovery:
                 try:
                     found.append((kind, typed(kind, plain)))
                 except UnknownContent as unknown:
-                    raise refuse("the journal", "of another release", self._release, unknown) from unknown
+                    raise refuse("the journal", self._writer, self._release, unknown) from unknown
                 except JournalDamaged as error:
                     self._damage.append(f"{kind} {key} is left out: {error}")
         return tuple(found)
