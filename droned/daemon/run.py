@@ -26,6 +26,7 @@ from droned.daemon.ending import Ending
 from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
 from droned.daemon.orders import Orders
+from droned.drivers import memory
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
@@ -38,6 +39,7 @@ from droned.services.supervision import SELF, Given
 
 MOST_SELECT_DESCRIPTORS = 1000
 """Above this number select() cannot watch a descriptor, so none may be given out."""
+SETTLE_AFTER_S = 3.0
 HANG_S = 5.0
 """A thread that still runs so long after the end of everything is left behind."""
 
@@ -115,6 +117,7 @@ class Daemon:
             raise CannotRun(f"cannot supervise: {services['supervision'].note}")
         parts.link.send({"type": "ready"})
         self._tell_status()
+        parts.timers.call_later(SETTLE_AFTER_S, memory.settle)
 
     def _configuration_read(self, result: Any) -> None:
         """Keep the configuration, or why there is none."""
@@ -259,6 +262,7 @@ def run_daemon(options: RunOptions, release: str) -> int:
     from twisted.internet import reactor
 
     begin_log()
+    memory.use_one_heap()
     raise_descriptor_limit(options.reactor)
     daemon = Daemon(Parts(options, release, reactor, os.environ))
 

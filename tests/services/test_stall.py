@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from droned.services.stall import BEAT_S, StallWatch, culprit_of, where
+from droned.services.stall import BEAT_S, StallWatch, culprit_of
 from tests.fakes.clock import FakeClock
 
 
@@ -51,13 +51,3 @@ def test_the_culprit_is_the_innermost_code_that_is_not_the_reactors() -> None:
     done.set()
     thread.join()
     assert "threading.py" in named or "hold_up" in named
-
-
-@pytest.mark.parametrize(
-    ("culprit", "cpu_s", "words"),
-    [("a.py:1 in f", 0.0, ", in a.py:1 in f"), ("", 0.0, ": the host gave it no time"), ("", 0.2, "")],
-)
-def test_a_stall_without_a_culprit_is_the_hosts_when_no_time_was_used(
-    culprit: str, cpu_s: float, words: str
-) -> None:
-    assert where(culprit, 0.2, cpu_s) == words
