@@ -9,6 +9,7 @@ key: either nothing had happened, or it gets the action of before.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from droned.commands.dispatcher import Caller, Dispatcher, Receipt
@@ -24,6 +25,8 @@ from droned.plan.convergence import Convergence, to_scale
 from droned.services.supervision import Given, Supervision
 
 ACTIONS_KEPT = 1000
+ITEMS_KEPT = 5000
+"""Instances that ended actions tell of, all together; older actions keep only their result."""
 ACTION_KEPT_S = 86_400.0
 """Seconds that an ended action is remembered, and its idempotency key with it; `ACTIONS_KEPT` at most."""
 
@@ -177,17 +180,20 @@ class Operations:
                 return record
         return None
 
-    def _old_actions(self, now: float) -> Iterable[tuple[str, str, None]]:
-        """Drop the actions that have ended and are old or too many."""
+    def _old_actions(self, now: float) -> Iterable[tuple[str, str, ActionRecord | None]]:
+        """Drop the actions that have ended and are old or too many; of large ones keep the result alone."""
         ended = [
             record
             for record in self._registry.records("action").values()
             if isinstance(record, ActionRecord) and record.state is not ActionState.RUNNING
         ]
-        superfluous = len(ended) - ACTIONS_KEPT
-        for index, record in enumerate(ended):
-            if index < superfluous or now - (record.ended_at or now) > ACTION_KEPT_S:
+        items = 0
+        for place, record in enumerate(reversed(ended)):
+            items += len(record.items)
+            if place >= ACTIONS_KEPT or now - (record.ended_at or now) > ACTION_KEPT_S:
                 yield ("action", record.key, None)
+            elif items > ITEMS_KEPT and record.items:
+                yield ("action", record.key, replace(record, items=()))
 
 
 def changes_of(to: Convergence) -> list[tuple[str, str, Any]]:

@@ -184,6 +184,18 @@ def test_a_large_action_ends_with_its_last_instance(spine: Spine) -> None:
     assert all(item.state is ActionState.SUCCEEDED for item in action.items)
 
 
+def test_old_actions_of_many_instances_keep_their_result_alone(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("droned.services.operations.ITEMS_KEPT", 3)
+    spine.configure(app(labels=("0", "1")))
+    first, second, _ = (result_of(spine.command("disable", "web")).action for _ in range(3))
+    result_of(spine.command("enable", "web"))
+    assert action_of(spine, first).items == ()
+    assert action_of(spine, first).state is ActionState.SUCCEEDED
+    assert action_of(spine, second).items == ()
+
+
 def test_the_same_idempotency_key_does_a_command_once(spine: Spine) -> None:
     spine.configure(app())
     spine.up("web/0")
