@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -97,11 +96,12 @@ def culprit_of(frame: FrameType | None) -> str:
 
     Empty while the reactor waits: nobody's code is to blame then.
     """
-    stack = traceback.extract_stack(frame) if frame is not None else []
-    for summary in reversed(stack):
-        if summary.name == "run_daemon":
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "run_daemon":
             break
-        if "/twisted/" not in summary.filename and not summary.filename.startswith("<"):
-            place = "/".join(summary.filename.split("/")[-2:])
-            return f"{place}:{summary.lineno} in {summary.name}"
+        if "/twisted/" not in code.co_filename and not code.co_filename.startswith("<"):
+            place = "/".join(code.co_filename.split("/")[-2:])
+            return f"{place}:{frame.f_lineno} in {code.co_name}"
+        frame = frame.f_back
     return ""
