@@ -1,6 +1,7 @@
 """etc/droned.yaml and the demo's environment are configurations that droned takes."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,10 @@ def test_the_demo_can_be_loaded() -> None:
         "worker": ("0",),
         "flaky": ("0",),
     }
+
+
+def test_the_readmes_configuration_can_be_loaded() -> None:
+    readme = (ROOT / "README.rst").read_text("utf-8")
+    block = re.search(r"^    version: 1\n(?:    .*\n)+", readme, flags=re.MULTILINE)
+    assert block
+    assert loaded(textwrap.dedent(block[0])).apps["web"].labels == ("0", "1")
