@@ -109,7 +109,7 @@ def app(**options: object) -> None:
     """Tell droned what to do, and see what it does."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_verb(words: Sequence[str]) -> int:
     """Do what the command line says; its exit status. Errors of droned are raised to the caller."""
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
 from droned.ctl.api import Api
-from droned.ctl.connection import Connection
 from droned.ctl.session import Session
 from droned.errors import DronedError
 
@@ -24,16 +22,12 @@ def target_names(ctx: click.Context, begun: str) -> list[str]:
         host = chain.params.get("host")
         chain = chain.parent
     deadline = time.monotonic() + LIMIT_S
-    connection = None
     try:
-        connection = Connection(Session(host=host, environ=os.environ, quiet=True).sockets())
-        answer = Api(connection, lambda text: None, deadline).get("/instances")
-        rows = answer.document().get("instances")
+        with Session(host=host, quiet=True) as session:
+            api = Api(session.connection(), session.console.notice, deadline)
+            rows = api.get("/instances").document().get("instances")
     except (DronedError, OSError):
         return []
-    finally:
-        if connection is not None:
-            connection.close()
     names: dict[str, None] = {}
     for row in rows if isinstance(rows, list) else []:
         for member in ("app", "instance"):

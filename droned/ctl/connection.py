@@ -15,7 +15,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from droned.ctl.failures import ConnectionLost, Incomprehensible, TimedOut, Unreachable
 
@@ -96,9 +96,10 @@ class Connection:
         quiet_s: float,
         tick_s: float | None = None,
         deadline: float | None = None,
-    ) -> tuple[Answer, Iterator[bytes]]:
+    ) -> tuple[Answer, Generator[bytes, None, None]]:
         """GET an answer that comes line by line: its head (with the body, unless it is 200) and its lines.
 
+        Whoever stops reading before their end closes the generator, before another request.
         With `tick_s`, an empty line is given whenever nothing came for so long.
         ConnectionLost when nothing came for `quiet_s` seconds, or when the answer
         ended without its last chunk. The connection is used up by it.
@@ -107,7 +108,7 @@ class Connection:
         if status != 200:
             answer = Answer(status, fields, b"".join(self._body("GET", status, fields)))
             self._end_exchange(fields)
-            return answer, iter(())
+            return answer, _no_lines()
         return Answer(status, fields, b""), self._split(fields, quiet_s, tick_s)
 
     def pieces(
@@ -118,17 +119,29 @@ class Connection:
         status, fields = self._exchange(method, target, body, headers, deadline)
         return Answer(status, fields, b""), self._body(method, status, fields)
 
-    def _split(self, fields: Mapping[str, str], quiet_s: float, tick_s: float | None) -> Iterator[bytes]:
+    def _split(
+        self, fields: Mapping[str, str], quiet_s: float, tick_s: float | None
+    ) -> Generator[bytes, None, None]:
         rest = b""
         pieces = self._body("GET", 200, fields)
         heard = time.monotonic()
+        overall = self._deadline
         try:
             while True:
                 while not self._is_readable(quiet_s if tick_s is None else tick_s):
                     if time.monotonic() - heard >= quiet_s:
                         raise ConnectionLost(f"cannot follow {self.path}: nothing came for {quiet_s:g} s")
                     yield b""
-                piece = next(pieces, None)
+                # Something came; the rest of its chunk has to follow soon.
+                until = time.monotonic() + quiet_s
+                self._deadline = until if overall is None else min(until, overall)
+                try:
+                    piece = next(pieces, None)
+                except TimedOut:
+                    if self._deadline == overall:
+                        raise
+                    raise ConnectionLost(f"cannot follow {self.path}: half a line came") from None
+                self._deadline = overall
                 if piece is None:
                     return
                 heard = time.monotonic()
@@ -244,8 +257,11 @@ class Connection:
             return
         if "chunked" in fields.get("transfer-encoding", "").lower():
             while size := self._chunk_size():
-                yield from self._exactly(size)
+                *pieces, last = self._exactly(size)
+                yield from pieces
+                # Its line end is taken first: what is given then leaves nothing behind that is not new.
                 self._until(b"\r\n")
+                yield last
             while self._until(b"\r\n"):  # trailers
                 pass
         elif "content-length" in fields:
@@ -314,6 +330,10 @@ class Connection:
     def _lost(self, broken: OSError | None) -> ConnectionLost:
         how = f" ({broken.strerror})" if broken is not None and broken.strerror else ""
         return ConnectionLost(f"cannot go on with {self.path}: the daemon closed the connection{how}")
+
+
+def _no_lines() -> Generator[bytes, None, None]:
+    yield from ()
 
 
 def _packet(method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:

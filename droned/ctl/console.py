@@ -6,12 +6,13 @@ itself; `NO_COLOR`, `TERM=dumb` and `--no-color` take the colour away.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from droned.ctl.text import escaped
+from droned.ctl.text import escaped, escaped_json
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _STATES = {
@@ -45,25 +46,47 @@ class Console:
 
     def data(self, lines: Iterable[str]) -> None:
         """Write lines, already escaped, to standard output."""
-        self.out.write("".join(f"{line}\n" for line in lines))
+        self.write("".join(f"{line}\n" for line in lines))
+
+    def write(self, text: str) -> None:
+        """Write text, already escaped; OutputFault when that cannot be done."""
+        try:
+            self.out.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as fault:
+            raise _output_fault(fault) from fault
+
+    def flush(self) -> None:
+        """Have everything written; OutputFault when that cannot be done."""
+        try:
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as fault:
+            raise _output_fault(fault) from fault
 
     def raw(self, body: bytes) -> None:
         """Write bytes of an API answer, unchanged off a terminal and escaped on one, ended by a line end."""
-        text = body.decode("utf-8", "surrogateescape")
-        if self.is_terminal:
-            from droned.ctl.text import escaped_json
-
-            self.out.write(escaped_json(text))
-        else:
-            self.out.flush()
-            stream = getattr(self.out, "buffer", None)
-            if stream is None:
-                self.out.write(text)
-            else:
-                stream.write(body)
-                stream.flush()
+        self.piece(body)
         if not body.endswith(b"\n"):
-            self.out.write("\n")
+            self.write("\n")
+
+    def piece(self, body: bytes) -> None:
+        """Write a part of such an answer, at once."""
+        stream = getattr(self.out, "buffer", None)
+        if self.is_terminal or stream is None:
+            self.write(escaped_json(body.decode("utf-8", "replace")))
+            self.flush()
+            return
+        self.flush()
+        try:
+            stream.write(body)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as fault:
+            raise _output_fault(fault) from fault
 
     def notice(self, text: str) -> None:
         """Say something beside the data; not with `--quiet`."""
@@ -105,16 +128,27 @@ class Console:
 
     def _say(self, line: str) -> None:
         # Data written so far stands above what is said about it, also where both go to one file.
-        self.out.flush()
+        self.flush()
         print(line, file=self.err, flush=True)
 
 
-def _tolerant(stream: TextIO) -> TextIO:
-    """`stream`, able to write any text: what its encoding lacks is escaped rather than a crash."""
+def _tolerant(stream: TextIO | None) -> TextIO:
+    """`stream`, able to write any text: what its encoding lacks is escaped rather than a crash.
+
+    None, which is what Python makes of a descriptor that was closed, is written nowhere.
+    """
+    if stream is None:
+        return io.StringIO()
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
     return stream
+
+
+def _output_fault(fault: OSError) -> Exception:
+    from droned.ctl.failures import OutputFault
+
+    return OutputFault(f"cannot write the output: {fault.strerror}")
 
 
 def _is_terminal(stream: TextIO) -> bool:

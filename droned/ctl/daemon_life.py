@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from droned.ctl import guardian_process
 from droned.ctl.api import Api
-from droned.ctl.connection import Connection
 from droned.ctl.failures import TimedOut, Unreachable
 from droned.ctl.listing import counts
 from droned.ctl.session import Session
@@ -137,7 +136,7 @@ def _ask(session: Session, command: str, reason: str) -> Api:
 
 def _look(session: Session, path: str, socket: str | None = None) -> dict[str, Any]:
     """One short question on a connection of its own."""
-    connection = Connection((socket,) if socket else session.sockets(), session.debug)
+    connection = session.connection((socket,) if socket else None)
     try:
         return Api(connection, lambda text: None, time.monotonic() + PROBE_S).get(path).document()
     finally:

@@ -59,6 +59,12 @@ class Conflict(DronedError):
     exit_status = 8
 
 
+class OutputFault(DronedError):
+    """Standard output cannot be written: a full disk, for one."""
+
+    code = "output"
+
+
 class Incomprehensible(DronedError):
     """The peer answers, but not as a droned does."""
 

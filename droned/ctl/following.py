@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 from droned.ctl.api import BASE, problem_of, query_of
-from droned.ctl.connection import Connection
 from droned.ctl.failures import Incomprehensible, TimedOut, Unreachable
 from droned.ctl.session import Session
 from droned.errors import ShuttingDown
@@ -35,7 +35,7 @@ def events_of(
     targets: Sequence[str] = (),
     tick_s: float | None = None,
     on_away: Callable[[bool], None] | None = None,
-) -> Iterator[Event | None]:
+) -> Generator[Event | None, None, None]:
     """The events after `since` (a position; None: from now on), and on and on as they happen.
 
     None stands for "nothing happened for `tick_s`" and for "the stream stands":
@@ -44,7 +44,7 @@ def events_of(
     without it that is said as a notice. Raises Unreachable when it stays away, and
     TimedOut at the session's deadline.
     """
-    connection = Connection(session.sockets(), session.debug)
+    connection = session.connection()
     position = since
     tell = on_away or _notices(session)
     away_since: float | None = None
@@ -70,19 +70,20 @@ def events_of(
             if away_since is not None:
                 away_since = None
                 tell(False)
-            for line in lines:
-                event = _event_of(line) if line else None
-                if event is None:
-                    yield None
-                elif event.get("type") == "sync":
-                    if position is None and event.get("version") is not None:
-                        position = str(event["version"])
-                    yield None
-                elif event.get("type") == "gap":
-                    break  # we were too slow for the daemon's patience: go on from the last one seen
-                elif event.get("type") != "heartbeat":
-                    position = str(event.get("id") or position)
-                    yield event
+            with closing(lines):
+                for line in lines:
+                    event = _event_of(line) if line else None
+                    if event is None:
+                        yield None
+                    elif event.get("type") == "sync":
+                        if position is None and event.get("version") is not None:
+                            position = str(event["version"])
+                        yield None
+                    elif event.get("type") == "gap":
+                        break  # we were too slow for the daemon's patience: go on from the last one seen
+                    elif event.get("type") != "heartbeat":
+                        position = str(event.get("id") or position)
+                        yield event
         except (Unreachable, ShuttingDown) as gone:
             if not has_been_there:
                 raise

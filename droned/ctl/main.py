@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from droned.ctl import quick
 
@@ -20,14 +20,29 @@ COMPLETION_VARIABLE = "_DRONECTL_COMPLETE"
 """Set by the shell's completion script, in which case click answers the shell."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run dronectl with `arguments` (the process's own by default) and give its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def main() -> NoReturn:
+    """The process: do what its arguments say and end it.
+
+    It leaves without the interpreter's tear-down, which takes a fifth of a whole
+    `status`: everything is written by then, and the kernel closes what is open.
+    """
+    status = run(sys.argv[1:])
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says and give its exit status; everything is flushed."""
+    words = list(arguments)
     try:
         status = _run(words)
-        sys.stdout.flush()
     except BrokenPipeError:
-        return _output_closed()
+        # Whoever read standard output went away (`| head`): say nothing, as other tools do.
+        from droned.ctl.failures import OUTPUT_CLOSED
+
+        _write_to_nowhere()
+        return OUTPUT_CLOSED
     except KeyboardInterrupt:
         from droned.ctl.failures import INTERRUPTED
 
@@ -39,10 +54,11 @@ def _run(words: list[str]) -> int:
     try:
         plain = None if COMPLETION_VARIABLE in os.environ else quick.read(words)
         if plain is not None:
-            return quick.show(*plain)
-        from droned.ctl.app import run
+            status = quick.show(*plain)
+        else:
+            from droned.ctl.app import run_verb
 
-        return run(words)
+            status = run_verb(words)
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as fault:  # the border: nothing but a line reaches a user
@@ -54,12 +70,16 @@ def _run(words: list[str]) -> int:
             raise
         what = f"cannot go on, dronectl itself failed: {type(fault).__name__}: {fault}"
         return _tell(DronedError(f"{what}\nrun it again with --debug for all of it"))
+    return status
 
 
 def _tell(fault: DronedError) -> int:
     from droned.ctl.console import Console
+    from droned.ctl.failures import OutputFault
     from droned.errors import ConfigurationError
 
+    if isinstance(fault, OutputFault):
+        _write_to_nowhere()
     text = str(fault)
     if isinstance(fault, ConfigurationError) and fault.problems:
         text = "\n".join([text, *(each for each in fault.problems if each not in text)])
@@ -67,15 +87,11 @@ def _tell(fault: DronedError) -> int:
     return fault.exit_status
 
 
-def _output_closed() -> int:
-    """Whoever read standard output went away (`| head`): say nothing, as other tools do."""
-    from droned.ctl.failures import OUTPUT_CLOSED
-
+def _write_to_nowhere() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return OUTPUT_CLOSED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

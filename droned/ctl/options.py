@@ -79,7 +79,7 @@ class Verb(click.Command):
             )
         for name in COMMON:
             ctx.params.pop(name, None)
-        ctx.obj = Session(
+        with Session(
             host=given["host"],
             output=output,
             quiet=bool(given["quiet"]),
@@ -87,8 +87,9 @@ class Verb(click.Command):
             headers=not given["no_headers"],
             timeout_s=given["timeout"],
             debug=bool(given["debug"]),
-        )
-        return super().invoke(ctx)
+        ) as session:
+            ctx.obj = session
+            return super().invoke(ctx)
 
 
 def verb(

@@ -63,7 +63,7 @@ class Progress:
             widest = max((len(escaped(key)) for key in self._trails), default=0)
             lines = [self._line(key, widest, columns) for key in self._trails]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._console.out.flush()
+        self._console.flush()
         self._console.err.write(f"{up}\r{CLEAR_BELOW}" + "".join(f"{line}\n" for line in lines))
         self._console.err.flush()
         self._drawn = len(lines)

@@ -71,12 +71,12 @@ def show(options: dict[str, str | bool], targets: Sequence[str]) -> int:
         value = options.get(name)
         return value if isinstance(value, str) else None
 
-    session = Session(
+    with Session(
         host=text("host"),
         output=text("output") or "table",
         quiet="quiet" in options,
         colour="no_color" not in options,
         headers="no_headers" not in options,
-    )
-    choice = Choice(targets, failed="failed" in options, columns=text("columns"), sort=text("sort"))
-    return show_status(session, choice)
+    ) as session:
+        choice = Choice(targets, failed="failed" in options, columns=text("columns"), sort=text("sort"))
+        return show_status(session, choice)

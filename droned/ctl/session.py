@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from droned.ctl.api import Api
 from droned.ctl.connection import Connection
@@ -15,7 +15,7 @@ ANSWER_S = 30.0
 
 
 class Session:
-    """One run of dronectl."""
+    """One run of dronectl; a context that closes its connections and has everything written."""
 
     def __init__(
         self,
@@ -38,6 +38,16 @@ class Session:
         self.debug = debug
         self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self.console = Console(self.environ, colour=colour, quiet=quiet)
+        self._connections: list[Connection] = []
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        for connection in self._connections:
+            connection.close()
+        if kind is None:
+            self.console.flush()
 
     def sockets(self) -> tuple[str, ...]:
         """The sockets to try, the likeliest first; BadRequest for a host that is none."""
@@ -47,11 +57,17 @@ class Session:
             return (socket_of_url(self.host, "--host"),)
         return sockets_to_try(os.geteuid(), self.environ)
 
+    def connection(self, paths: Sequence[str] | None = None) -> Connection:
+        """A connection to the daemon (or to one of `paths`) that is closed with the session at the latest."""
+        made = Connection(self.sockets() if paths is None else paths, self.debug)
+        self._connections.append(made)
+        return made
+
     def asking(self) -> Api:
         """The API for a question, which is answered at once or not at all."""
         deadline = self.deadline if self.deadline is not None else time.monotonic() + ANSWER_S
-        return Api(Connection(self.sockets(), self.debug), self.console.notice, deadline)
+        return Api(self.connection(), self.console.notice, deadline)
 
     def waiting(self) -> Api:
         """The API for work that takes its time: only `--timeout` ends the wait."""
-        return Api(Connection(self.sockets(), self.debug), self.console.notice, self.deadline)
+        return Api(self.connection(), self.console.notice, self.deadline)

@@ -8,7 +8,7 @@ from typing import Any
 
 from droned.ctl.failures import Unreachable
 from droned.ctl.following import events_of
-from droned.ctl.session import Session
+from droned.ctl.session import ANSWER_S, Session
 from droned.ctl.status import Choice, open_issues, rows_of, screen
 from droned.ctl.text import duration
 
@@ -27,15 +27,14 @@ def watch_status(session: Session, choice: Choice) -> int:
     """Draw until interrupted (or `--timeout` is over, which is no failure here)."""
     watch = _Watch(session, choice)
     watch.fetch()  # an unknown target or no daemon is told before the screen is taken
-    out = session.console.out
-    out.write(BEGIN)
+    session.console.write(BEGIN)
     try:
         watch.draw()
         for event in events_of(session, targets=choice.targets, tick_s=TICK_S, on_away=watch.set_away):
             watch.turn(has_news=event is not None)
     finally:
-        out.write(END)
-        out.flush()
+        session.console.write(END)
+        session.console.flush()
     return 0
 
 
@@ -45,6 +44,7 @@ class _Watch:
     def __init__(self, session: Session, choice: Choice) -> None:
         self._session = session
         self._choice = choice
+        self._api = session.asking()
         self._body: dict[str, Any] = {}
         self._issues: int | None = None
         self._fetched = 0.0
@@ -58,13 +58,10 @@ class _Watch:
 
     def fetch(self) -> None:
         """Ask for the instances as they are now."""
-        api = self._session.asking()
-        try:
-            targets = [("target", target) for target in self._choice.targets]
-            self._body = api.get("/instances", targets).document()
-            self._issues = open_issues(api) if self._session.headers else None
-        finally:
-            api.connection.close()
+        self._api.deadline = time.monotonic() + ANSWER_S
+        targets = [("target", target) for target in self._choice.targets]
+        self._body = self._api.get("/instances", targets).document()
+        self._issues = open_issues(self._api) if self._session.headers else None
         self._fetched = time.monotonic()
         self._is_old = False
 
@@ -97,5 +94,5 @@ class _Watch:
         if len(table) > room:
             table = [*table[: room - 1], f"… {len(table) - room + 1} more lines; make the terminal taller"]
         text = "".join(f"{line}{CLEAR_LINE}\r\n" for line in [*table, last] if line)
-        console.out.write(f"{HOME}{text}{CLEAR_BELOW}")
-        console.out.flush()
+        console.write(f"{HOME}{text}{CLEAR_BELOW}")
+        console.flush()

@@ -11,7 +11,6 @@ from droned.ctl.api import BASE, problem_of
 from droned.ctl.connection import Answer
 from droned.ctl.options import verb
 from droned.ctl.session import Session
-from droned.ctl.text import escaped_json
 
 
 @verb("api", formats=("json",))
@@ -40,13 +39,7 @@ def command(session: Session, method: str, path: str, body: str | None) -> int:
     console = session.console
     for piece in pieces:
         last = piece
-        if console.is_terminal:
-            console.out.write(escaped_json(piece.decode("utf-8", "replace")))
-            console.out.flush()
-        else:
-            console.out.flush()
-            console.out.buffer.write(piece)
-            console.out.buffer.flush()
+        console.piece(piece)
     if console.is_terminal and not last.endswith(b"\n"):
-        console.out.write("\n")
+        console.write("\n")
     return 0

@@ -25,8 +25,8 @@ INDENT = "  "
 def command(session: Session, targets: tuple[str, ...]) -> int:
     """Show all that is known about instances: state, configuration, issues, last exits and events."""
     api = session.asking()
-    for number, path in enumerate(paths_of(api, targets)):
-        answer = api.get(path)
+    # All of it is asked for before any of it is printed: a failure leaves standard output empty.
+    for number, answer in enumerate([api.get(path) for path in paths_of(api, targets)]):
         if session.output == "json":
             session.console.raw(answer.body)
             continue

@@ -46,7 +46,7 @@ def command(
         api.connection.close()
         return _follow(session, targets, types, position)
     if session.output == "json":
-        for page in _pages(api, targets, types, position):
+        for page in list(_pages(api, targets, types, position)):
             session.console.raw(page.body)
         return 0
     events: list[Event] = []
@@ -95,5 +95,5 @@ def _follow(session: Session, targets: tuple[str, ...], types: tuple[str, ...], 
             session.console.data([lines.line(event)])
         else:
             session.console.raw(json.dumps(event, separators=(",", ":")).encode())
-        session.console.out.flush()
+        session.console.flush()
     return 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from droned.ctl.connection import Answer
 from droned.ctl.happened import event_table
 from droned.ctl.naming import paths_of
 from droned.ctl.options import targets_argument, verb
@@ -25,16 +26,18 @@ def command(session: Session, targets: tuple[str, ...], limit: int, since: str |
     """Show what happened to instances, oldest first, as far as the journal reaches back."""
     api = session.asking()
     position = position_of(api, since) if since else None
-    events: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     for path in paths_of(api, targets):
-        answer = api.get(f"{path}/history", (("limit", limit), ("since", position)))
-        if session.output == "json":
+        answers.append(api.get(f"{path}/history", (("limit", limit), ("since", position))))
+    if session.output == "json":
+        for answer in answers:
             session.console.raw(answer.body)
-        else:
-            found: Any = answer.document().get("events") or []
-            events += found
-    if session.output != "json":
-        # Several instances have one history: by version, as it happened.
-        events.sort(key=lambda event: (int(event.get("version") or 0), str(event.get("id"))))
-        session.console.data(event_table(events, session.console, with_names=session.headers))
+        return 0
+    events: list[dict[str, Any]] = []
+    for answer in answers:
+        found: Any = answer.document().get("events") or []
+        events += found
+    # Several instances have one history: by version, as it happened.
+    events.sort(key=lambda event: (int(event.get("version") or 0), str(event.get("id"))))
+    session.console.data(event_table(events, session.console, with_names=session.headers))
     return 0

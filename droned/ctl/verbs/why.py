@@ -26,8 +26,8 @@ def command(session: Session, targets: tuple[str, ...]) -> int:
     """
     api = session.asking()
     console = session.console
-    for number, path in enumerate(paths_of(api, targets)):
-        answer = api.get(f"{path}/why")
+    # All of it is asked for before any of it is printed: a failure leaves standard output empty.
+    for number, answer in enumerate([api.get(f"{path}/why") for path in paths_of(api, targets)]):
         if session.output == "json":
             console.raw(answer.body)
             continue
