@@ -170,6 +170,13 @@ def remove_now(record: InstanceRecord, app: AppRecord, given: inputs.Remove, mom
     return remove(record)
 
 
+def rejoin(record: InstanceRecord, app: AppRecord, given: inputs.Rejoin, moment: Moment) -> Outcome:
+    """It was to go with the last of its tree: it comes up again then."""
+    if record.then is not Then.REMOVE:
+        return unchanged(record)
+    return unchanged(replace(record, wanted=Wanted.UP, then=Then.START))
+
+
 def begin(record: InstanceRecord, app: AppRecord, given: inputs.Begin, moment: Moment) -> Outcome:
     """Come up if that is wanted and allowed."""
     if record.wanted is Wanted.DOWN or not record.enabled:
@@ -185,10 +192,10 @@ def begin_failed(record: InstanceRecord, app: AppRecord, given: inputs.Begin, mo
 
 
 def begin_after(record: InstanceRecord, app: AppRecord, given: inputs.Begin, moment: Moment) -> Outcome:
-    """It is on its way down; if that is because it left the configuration, it is back in it."""
-    if record.then is not Then.REMOVE:
-        return unchanged(record)
-    return unchanged(replace(record, wanted=Wanted.UP, then=Then.START))
+    """It is on its way down; if that is for a shutdown whose daemon died, it comes up again."""
+    if record.then is Then.REST and record.wanted is Wanted.UP and record.enabled:
+        return unchanged(replace(record, then=Then.START))
+    return unchanged(record)
 
 
 def shut_down(record: InstanceRecord, app: AppRecord, given: inputs.ShutDown, moment: Moment) -> Outcome:

@@ -165,7 +165,7 @@ def after_end(record: InstanceRecord, app: AppRecord, exit_: Exit, moment: Momen
         return _failed(record, app, exit_, exit_.reason, moment)
     match restart.decide(app.spec.restart, record, exit_, moment):
         case restart.Leave(reason=reason) if exit_.stage is not None:
-            return _failed(record, app, exit_, reason, moment, is_tried_again=False)
+            return _failed(record, app, exit_, reason, moment)
         case restart.Leave(reason=reason):
             return _left(record, app, exit_, reason, moment)
         case restart.GiveUp(reason=reason):
@@ -195,10 +195,8 @@ def _failed(
     exit_: Exit,
     why: str,
     moment: Moment,
-    *,
-    is_tried_again: bool = True,
 ) -> Outcome:
-    due = due_of_failed(record, app, moment) if is_tried_again else None
+    due = due_of_failed(record, app, moment)
     if due is None:
         later = "only a command starts it again"
     elif due.kind is DueKind.LOOK:

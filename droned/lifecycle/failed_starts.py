@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from droned.lifecycle.inputs import StartFailed
 from droned.lifecycle.outcome import due_in
+from droned.lifecycle.restart import is_followed, is_permanent
 from droned.lifecycle.words import errno_words
 from droned.models.policy import Launch
 from droned.models.records import AppRecord, Due, DueKind, Exit, InstanceRecord
@@ -79,8 +80,9 @@ def due_of_failed(record: InstanceRecord, app: AppRecord, moment: Moment) -> Due
     if exit_ is not None and is_missing(exit_):
         return due_in(DueKind.LOOK, LOOK_EVERY_S, moment)
     policy = app.spec.restart
-    is_permanent = exit_ is not None and exit_.code is not None and exit_.code in policy.permanent_exit
-    if is_permanent or policy.retry_failed_after_s is None:
+    if exit_ is not None and (is_permanent(policy, exit_) or not is_followed(policy, exit_)):
+        return None
+    if policy.retry_failed_after_s is None:
         return None
     return due_in(DueKind.RETRY, policy.retry_failed_after_s, moment)
 

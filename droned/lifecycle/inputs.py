@@ -59,6 +59,11 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rejoin:
+    """Its app or label is back in the configuration before it was gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
     """droned begins its work on this host: what is wanted comes up."""
 
@@ -144,7 +149,18 @@ class Cleared:
 
 
 Command = (
-    Start | Stop | Restart | SendSignal | Enable | Disable | Replace | Remove | Begin | ShutDown | Rebooted
+    Start
+    | Stop
+    | Restart
+    | SendSignal
+    | Enable
+    | Disable
+    | Replace
+    | Remove
+    | Rejoin
+    | Begin
+    | ShutDown
+    | Rebooted
 )
 Observation = Spawned | StartFailed | Ended | TreeGone | Found | Vanished | Elapsed | Cleared
 Input = Command | Observation

@@ -15,6 +15,7 @@ from droned.lifecycle.endings import (
     launch_automatic,
     main_ended,
     next_stop_step,
+    state_at_rest,
 )
 from droned.lifecycle.failed_starts import LOOK_EVERY_S, REFUSED, exit_of_failed_start
 from droned.lifecycle.outcome import (
@@ -47,6 +48,12 @@ def up(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Mo
         due=due_in(DueKind.GRACE, app.spec.start.grace_s, moment),
     )
     return running(spawned, app, given, moment) if not app.spec.start.grace_s else unchanged(spawned)
+
+
+def up_after_all(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Moment) -> Outcome:
+    """Its run was given up, and lives: a process that is there is never ignored."""
+    living = inputs.Found(run=given.run, pid=given.pid, start_time=given.start_time, spawned_at=given.at)
+    return found(record, app, living, moment)
 
 
 def note_process(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Moment) -> Outcome:
@@ -104,6 +111,17 @@ def ended(record: InstanceRecord, app: AppRecord, given: inputs.Ended, moment: M
     """The main process ended, unasked."""
     exit_ = exit_of_status(given.run, given.status, given.at)
     return main_ended(record, app, exit_, given.leftovers, moment)
+
+
+def ended_after_all(record: InstanceRecord, app: AppRecord, given: inputs.Ended, moment: Moment) -> Outcome:
+    """How the run ended is known after it was taken for unseen; what followed from that stands."""
+    end = record.exit
+    if given.status is None or end is None or end.run != given.run or not end.is_unseen:
+        return unchanged(record)
+    seen = exit_of_status(given.run, given.status, given.at)
+    state = state_at_rest(seen) if record.state is State.UNKNOWN else record.state
+    told = happened(record, EventType.INSTANCE_EXITED, f"run {given.run} {seen.reason}, as is known now")
+    return Outcome(record=replace(record, exit=seen, state=state), occurrences=(told,))
 
 
 def ended_as_asked(record: InstanceRecord, app: AppRecord, given: inputs.Ended, moment: Moment) -> Outcome:

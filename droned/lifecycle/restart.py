@@ -74,7 +74,14 @@ def is_success(policy: RestartPolicy, exit_: Exit) -> bool:
     return exit_.code is not None and exit_.code in policy.success_exit
 
 
-def _is_followed(policy: RestartPolicy, succeeded: bool) -> bool:
+def is_permanent(policy: RestartPolicy, exit_: Exit) -> bool:
+    """Whether this end fails the instance for good."""
+    return exit_.code is not None and exit_.code in policy.permanent_exit
+
+
+def is_followed(policy: RestartPolicy, exit_: Exit) -> bool:
+    """Whether the policy wants a start after this end."""
+    succeeded = is_success(policy, exit_)
     match policy.policy:
         case RestartWhen.ALWAYS:
             return True
@@ -101,9 +108,9 @@ def ran_s(record: InstanceRecord, exit_: Exit, moment: Moment) -> float:
 
 def decide(policy: RestartPolicy, record: InstanceRecord, exit_: Exit, moment: Moment) -> Decision:
     """What follows after `exit_` of a wanted instance (`record` is as it was while it ran)."""
-    if exit_.code is not None and exit_.code in policy.permanent_exit:
+    if is_permanent(policy, exit_):
         return GiveUp(reason=f"exit code {exit_.code} is permanent", retry_s=None)
-    if not _is_followed(policy, is_success(policy, exit_)):
+    if not is_followed(policy, exit_):
         return Leave(reason=f"restart policy is {policy.policy}")
     if not record.enabled:
         return Leave(reason="it is not enabled")

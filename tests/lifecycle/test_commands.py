@@ -232,7 +232,7 @@ def test_a_removal_while_stopping_is_not_lost() -> None:
 
 def test_what_is_back_in_the_configuration_comes_up_again() -> None:
     """A label that left and returned before its process was gone."""
-    now = after(record(State.RUNNING), i.Remove(), i.Begin(), ended(15))
+    now = after(record(State.RUNNING), i.Remove(), i.Rejoin(), ended(15))
     assert (now.state, now.run, now.wanted) == (State.STARTING, 4, Wanted.UP)
 
 
@@ -304,6 +304,12 @@ def test_enabling_leaves_down_what_is_down_for_another_reason() -> None:
 
 
 # --- begin, shutdown, reboot
+
+
+def test_a_shutdown_whose_daemon_died_is_taken_back_by_the_next_beginning() -> None:
+    assert after(record(State.RUNNING), i.ShutDown(), i.Begin(), ended(15)).state is State.STARTING
+    assert take(record(State.RUNNING), i.Remove(), i.Begin(), ended(15)).record is None
+    assert after(record(State.RUNNING), i.Stop(), i.Begin(), ended(15)).state is State.STOPPED
 
 
 @pytest.mark.parametrize("fields", [{"wanted": DOWN}, {"enabled": False}])

@@ -23,6 +23,7 @@ INPUTS: dict[type[Any], i.Input] = {
     i.Disable: i.Disable(),
     i.Replace: i.Replace(),
     i.Remove: i.Remove(),
+    i.Rejoin: i.Rejoin(),
     i.Begin: i.Begin(),
     i.ShutDown: i.ShutDown(),
     i.Rebooted: i.Rebooted(),
@@ -54,12 +55,13 @@ Enable       =           =           =           =           =           =      
 Disable      ~           stopped     ~           ~           ~           exited      ~           ~           ~
 Replace      =           =           stopping+k  stopping+k  =           =           =           starting+s  =
 Remove       gone+f      gone+f      stopping+k  stopping+k  ~           gone+f      gone+f      gone+f      gone+f
-Begin        starting+s  starting+s  =           =           =           =           starting+s  =           starting+s
+Rejoin       =           =           =           =           =           =           =           =           =
+Begin        starting+s  starting+s  =           =           ~           =           starting+s  =           starting+s
 ShutDown     =           stopped     stopping+k  stopping+k  =           stopped     =           ~           =
 Rebooted     ~           ~           stopped     stopped     stopped     ~           ~           ~           ~
-Spawned      =           =           =           =           =           =           =           =           =
+Spawned      running     =           =           =           =           running     running     running     running
 StartFailed  =           =           backoff     backoff     stopped     =           =           =           =
-Ended        =           =           backoff     backoff     stopped     =           =           =           =
+Ended        =           =           backoff     backoff     stopped     =           =           =           exited
 TreeGone     =           =           =           =           =           =           =           =           =
 Found        running     running     =           =           =           running     running     running     running
 Vanished     =           =           backoff     backoff     stopped     =           =           =           =
