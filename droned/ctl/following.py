@@ -2,7 +2,7 @@
 
 A daemon that is replaced ends the stream; its successor continues it from the
 last event seen, out of its journal. What the reader of this module gets has
-no hole and nothing twice.
+nothing twice, and no hole that it is not told of.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def events_of(
                             position = str(event["version"])
                         yield None
                     elif event.get("type") == "gap":
-                        break  # we were too slow for the daemon's patience: go on from the last one seen
+                        position = _behind_gap(session, event, position)
+                        yield None
                     elif event.get("type") != "heartbeat":
                         position = str(event.get("id") or position)
                         yield event
@@ -97,6 +98,21 @@ def events_of(
             raise TimedOut("cannot wait any longer: the time is over")
         time.sleep(PAUSE_S)
         yield None
+
+
+def _behind_gap(session: Session, gap: Event, position: str | None) -> str | None:
+    """Where the stream goes on behind a gap.
+
+    One without an end means that we read too slowly: the stream ends, and the next
+    one misses nothing. One with an end is a hole that nobody can fill any more.
+    """
+    until = gap.get("until")
+    if until is None:
+        return position
+    session.console.warning(
+        f"what happened after version {gap.get('after')} until {until} is not kept any more"
+    )
+    return str(until)
 
 
 def _event_of(line: bytes) -> Event:

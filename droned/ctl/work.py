@@ -117,10 +117,18 @@ def _show_receipt(session: Session, answer: Answer, receipt: Mapping[str, Any]) 
     action = receipt.get("action")
     if session.output == "json":
         session.console.raw(answer.body)
-    elif isinstance(action, dict) and not session.console.quiet:
+    elif not isinstance(action, dict):
+        facts = receipt.get("result") or {}
+        told = "; ".join(f"{name}: {_fact(value)}" for name, value in facts.items())
+        session.console.notice(f"done as version {receipt.get('version')}" + (f"; {told}" if told else ""))
+    elif not session.console.quiet:
         session.console.data(
             [f"accepted as version {receipt.get('version')}, action {escaped(str(action.get('id')))}"]
         )
+
+
+def _fact(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _show_end(session: Session, api: Api, command: str, answer: Answer, progress: Progress, tail: int) -> int:

@@ -70,7 +70,7 @@ def test_following_goes_on_exactly_where_the_connection_broke(ctl: Ctl, daemon: 
         lines(sync(9), event(10, "a", "x", ""), heartbeat, event(11, "b", "x", "")),
         RESET,
         away,
-        lines(sync(11), event(12, "c", "x", ""), {"type": "gap"}, cut=False),
+        lines(sync(11), event(12, "c", "x", ""), {"type": "gap", "after": 12, "until": None}, cut=False),
         lines(sync(12), event(13, "d", "x", ""), cut=False),
         problem(500, "internal", "cannot go on"),
     )
@@ -89,6 +89,22 @@ def test_following_goes_on_exactly_where_the_connection_broke(ctl: Ctl, daemon: 
     assert all(each.headers["accept"] == NDJSON for each in asked)
     assert done.err.count("the daemon is away") == 1
     assert done.err.count("the daemon answers again") == 1
+
+
+def test_a_hole_that_cannot_be_filled_is_told(ctl: Ctl, daemon: StubDaemon) -> None:
+    """As after a crash that took the last, never acknowledged moments with it: the stream goes on."""
+    gap = {"type": "gap", "id": "50", "after": 90, "until": 50, "version": 50}
+    daemon.will(
+        "GET",
+        "/events",
+        lines(sync(50), gap, event(51, "a", "x", "")),
+        lines(sync(50), gap),
+        problem(500, "internal", "cannot go on"),
+    )
+    done = ctl("events", "-f", "--since", "90", "-o", "jsonl")
+    assert [json.loads(line)["version"] for line in done.out.splitlines()] == [51]
+    assert "what happened after version 90 until 50 is not kept any more" in done.err
+    assert [each.query["since"] for each in daemon.asked_for("GET", "/events")] == [["90"], ["51.0"], ["50"]]
 
 
 def test_a_stream_without_events_resumes_at_the_version_it_began_at(ctl: Ctl, daemon: StubDaemon) -> None:

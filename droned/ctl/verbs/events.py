@@ -17,6 +17,8 @@ from droned.ctl.positions import position_of
 from droned.ctl.session import Session
 
 PAGE = 1_000
+LAST = 100
+"""Events that are shown when nobody says since when or how many."""
 
 
 @verb("events", formats=("table", "jsonl", "json"))
@@ -26,7 +28,13 @@ PAGE = 1_000
     "--since", metavar="WHEN", help="Behind a version or event id, or from a time: 10m, 2h, RFC 3339."
 )
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; repeatable.")
-@click.option("-n", "--limit", type=click.IntRange(1), metavar="N", help="At most so many, the last ones.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="At most so many, the last ones. [default: 100, with --since all]",
+)
 def command(
     session: Session,
     targets: tuple[str, ...],
@@ -35,7 +43,7 @@ def command(
     types: tuple[str, ...],
     limit: int | None,
 ) -> int:
-    """Show what happened, oldest first; with -f also what happens from now on.
+    """Show what happened, oldest first; with -f what happens from now on, or since a place.
 
     -o json prints them as the API gives them, a page a line; -o jsonl prints
     an event a line, as does -f.
@@ -46,11 +54,11 @@ def command(
         api.connection.close()
         return _follow(session, targets, types, position)
     if session.output == "json":
-        for page in list(_pages(api, targets, types, position)):
+        for page in list(_pages(api, targets, types, position, limit)):
             session.console.raw(page.body)
         return 0
     events: list[Event] = []
-    for page in _pages(api, targets, types, position):
+    for page in _pages(api, targets, types, position, limit):
         found: Any = page.document().get("events") or []
         events += found
     if limit is not None:
@@ -64,19 +72,19 @@ def command(
 
 
 def _pages(
-    api: Api, targets: tuple[str, ...], types: tuple[str, ...], position: str | None
+    api: Api,
+    targets: tuple[str, ...],
+    types: tuple[str, ...],
+    position: str | None,
+    limit: int | None,
 ) -> Iterator[Answer]:
-    """The answers with all events behind `position` until now."""
+    """The answers with the last events, or with all behind `position` until now."""
+    wanted = [*(("type", each) for each in types), *(("target", each) for each in targets)]
+    if position is None:
+        yield api.get("/events", [("limit", limit or LAST), *wanted])
+        return
     while True:
-        page = api.get(
-            "/events",
-            [
-                ("since", position),
-                ("limit", PAGE),
-                *(("type", each) for each in types),
-                *(("target", each) for each in targets),
-            ],
-        )
+        page = api.get("/events", [("since", position), ("limit", PAGE), *wanted])
         yield page
         body: dict[str, Any] = page.document()
         behind = body.get("next")
