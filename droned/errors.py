@@ -90,10 +90,21 @@ class ConfigurationError(DronedError):
     code = "configuration"
     http_status = 422
     exit_status = 1
+    SHOWN: ClassVar[int] = 50
+    """Problems that a text lists; all of them are in `problems`."""
 
     def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
         super().__init__(message, problems=list(problems))
         self.problems = problems
+
+    @property
+    def whole(self) -> str:
+        """The message, and below it each problem on a line of its own where there are several."""
+        if len(self.problems) < 2:
+            return str(self)
+        hidden = len(self.problems) - self.SHOWN
+        more = (f"and {hidden} more",) if hidden > 0 else ()
+        return "\n".join((str(self), *self.problems[: self.SHOWN], *more))
 
 
 class Degraded(DronedError):

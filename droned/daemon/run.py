@@ -254,7 +254,7 @@ class SupervisionService(Service):
 
 def refusal(error: ConfigurationError) -> CannotRun:
     """Why a droned with nothing to fall back on does not start, every problem on a line of its own."""
-    return CannotRun("\n".join((str(error), *error.problems)))
+    return CannotRun(error.whole)
 
 
 def run_daemon(options: RunOptions, release: str) -> int:

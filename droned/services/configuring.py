@@ -21,7 +21,6 @@ from droned.services.operations import changes_of
 from droned.services.supervision import Supervision
 
 SUBJECT = "server"
-SHOWN_PROBLEMS = 20
 REMEDY = "correct the file, then `dronectl daemon reload`; the last good one stays in force"
 
 
@@ -88,15 +87,13 @@ class Configuring:
 
     def refuse(self, error: ConfigurationError, actor: str, cause: int = 0) -> None:
         """Record that the configuration was refused, and open its issue."""
-        shown = "\n".join(error.problems[:SHOWN_PROBLEMS])
-        hidden = len(error.problems) - SHOWN_PROBLEMS
-        text = "\n".join(filter(None, (str(error), shown, f"… and {hidden} more" if hidden > 0 else "")))
+        text = error.whole
         changes, opened = self._issues.opened(IssueKind.CONFIGURATION_REFUSED, SUBJECT, text, REMEDY)
         refused = Occurrence(
             type=EventType.CONFIGURATION_REFUSED,
             subject=SUBJECT,
             text=str(error),
-            data={"problems": list(error.problems[:SHOWN_PROBLEMS])},
+            data={"problems": list(error.problems[: ConfigurationError.SHOWN])},
         )
         moment = self._supervision.moment()
         self._registry.commit(changes, (refused, *opened), moment=moment, actor=actor, cause=cause)
