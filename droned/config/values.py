@@ -35,8 +35,8 @@ SIGNALS = {item.name.removeprefix("SIG"): int(item) for item in signal.Signals}
 LARGEST_SIGNAL = 64
 
 LIMIT_NAMES = (
-    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue"),
-    *("nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+    *("as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice"),
+    *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
 )
 """The rlimits of Linux, named as `prlimit` and `limits.conf` name them."""
 

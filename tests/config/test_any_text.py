@@ -1,6 +1,6 @@
 """Whatever the text: a configuration or a ConfigurationError, never anything else."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droned.config import load
@@ -106,17 +106,19 @@ def attempt(sources: list[tuple[str, bytes]], sets: list[str]) -> Configuration 
 
 
 @given(st.binary(max_size=300))
+@settings(deadline=None)
 def test_any_bytes(content: bytes) -> None:
     judge([("f.yaml", content)], [])
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_any_text(text: str) -> None:
     judge([("f.yaml", text.encode("utf-8", "surrogatepass"))], [])
 
 
 @given(st.lists(st.one_of(documents, apps), min_size=1, max_size=3))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None)
 def test_any_keys_with_any_values(texts: list[str]) -> None:
     judge([(f"{number}.yaml", text.encode()) for number, text in enumerate(texts)], [])
 
@@ -126,5 +128,6 @@ def test_any_keys_with_any_values(texts: list[str]) -> None:
         st.one_of(st.text(max_size=40), st.builds("{}={}".format, st.text(max_size=20), nodes)), max_size=3
     )
 )
+@settings(deadline=None)
 def test_any_settings(sets: list[str]) -> None:
     judge([("f.yaml", b"version: 1\napps: {web: {command: [x]}}")], sets)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droned.config import values
@@ -177,7 +177,8 @@ def without_places(configuration: Configuration) -> object:
 
 
 @given(configurations)
+@settings(deadline=None)
 def test_written_and_read_back(configuration: Configuration) -> None:
-    # The writer leaves words such as `true` and `no` unquoted only where its reader would not mistake them.
-    text = yaml.safe_dump(as_written(configuration), sort_keys=False, allow_unicode=True)
+    # With `allow_unicode` the library writes U+0085 as it is, and then reads it as a line break.
+    text = yaml.safe_dump(as_written(configuration), sort_keys=False, allow_unicode=False)
     assert without_places(loaded(text)) == without_places(configuration)

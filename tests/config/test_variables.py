@@ -1,7 +1,7 @@
 """Variables in texts: what is put in when a configuration is loaded, and what when an instance starts."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droned.models.policy import Launch
@@ -83,11 +83,13 @@ def test_what_differs_from_instance_to_instance(text: str, bound: bool) -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_what_is_escaped_means_itself(text: str) -> None:
     assert put_in(expand(escaped(text), {}), {}) == text
 
 
 @given(st.text(), st.text(alphabet="${}:-?AD"))
+@settings(deadline=None)
 def test_what_a_variable_brings_is_never_read_again(value: str, around: str) -> None:
     template = expand(f"{escaped(around)}${{V}}{escaped(around)}", {"V": value})
     assert put_in(template, {}) == f"{around}{value}{around}"
