@@ -14,6 +14,7 @@ Pure: histories in, faults in words out. The rules:
 * Every end is remembered as it was: run *n* of an instance is the *n*th program
   that stamped itself under its name, and droned's record of that run must tell
   the same code or signal (`misremembered`).
+* What droned shows is what is (`shown_wrong`).
 """
 
 from __future__ import annotations
@@ -154,6 +155,16 @@ def misremembered(
             invented = " (invented: nobody saw it)" if expected == UNKNOWN else ""
             found.append(f"{name} run {run}: ended with {end}, droned tells {said}{invented}")
     return found
+
+
+def shown_wrong(rows: Mapping[str, Mapping[str, Any]], history: History) -> list[str]:
+    """Instances that droned shows otherwise than they are: `rows` by key, of nothing that moves just now."""
+    alive = {life.name: life.pid for life in history.lives if life.gone is None}
+    return [
+        f"{key}: droned shows {row['state']} with pid {row['pid']}, alive is {alive.get(key)}"
+        for key, row in rows.items()
+        if row["pid"] != alive.get(key) or (row["state"] == "running") != (key in alive)
+    ]
 
 
 def told_by(events: Iterable[Mapping[str, object]]) -> dict[tuple[str, int], str]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.faults.model import Order, disobeyed, disturbed, doubled, misremembered, told_by, truths
+from tests.faults.model import (
+    Order,
+    disobeyed,
+    disturbed,
+    doubled,
+    misremembered,
+    shown_wrong,
+    told_by,
+    truths,
+)
 from tests.faults.observer import History, Life, history
 from tests.faults.stamps import Stamp
 
@@ -123,6 +132,18 @@ def test_ends_that_are_missing_wrong_or_invented_are_found() -> None:
         "b run 1: ended with 0, droned tells nothing of it",
         "c run 1: ended with s9, droned tells s9 (invented: nobody saw it)",
     ]
+
+
+def test_whatever_is_shown_otherwise_than_it_is_is_found() -> None:
+    rows = {
+        "a": {"state": "running", "pid": 10},
+        "b": {"state": "running", "pid": 11},
+        "c": {"state": "backoff", "pid": None},
+        "d": {"state": "stopped", "pid": None},
+    }
+    lives = (life("a", 10, 1), life("b", 12, 1), life("c", 13, 1), life("d", 14, 1, 2))
+    found = shown_wrong(rows, History(lives=lives))
+    assert [fault.partition(":")[0] for fault in found] == ["b", "c"]
 
 
 def test_events_tell_ends_by_code_signal_or_neither() -> None:

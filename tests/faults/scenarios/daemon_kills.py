@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tests.faults import model, processes
 from tests.faults.api import Refused, Unanswered
 from tests.faults.commander import Commander
-from tests.faults.observer import History, Observer
+from tests.faults.observer import Observer
 from tests.faults.site import DRONED, App, Lost, Site
 from tests.faults.verdict import Verdict, percentile
 
@@ -129,23 +129,6 @@ def _kill_at_random(site: Site, size: Size, verdict: Verdict) -> list[float]:
     return took
 
 
-def _compare(site: Site, size: Size, history: History, verdict: Verdict) -> None:
-    """What droned shows now against what lives."""
-    alive = {life.name: life.pid for life in history.lives if life.gone is None}
-    rows = site.api.instances()
-    verdict.expect(len(rows) == size.instances, f"droned shows {len(rows)} of {size.instances} instances")
-    for key, row in rows.items():
-        if key.startswith("loop/"):
-            continue
-        if row["state"] == "running" or row["pid"] is not None:
-            verdict.expect(
-                row["pid"] == alive.get(key),
-                f"{key}: droned shows pid {row['pid']}, alive is {alive.get(key)}",
-            )
-        else:
-            verdict.expect(key not in alive, f"{key}: droned shows {row['state']}, alive is {alive.get(key)}")
-
-
 def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
     """Kill the daemon `size.kills` times and judge by both histories."""
     verdict = Verdict("daemon killed at random")
@@ -206,8 +189,10 @@ def judge(
         verdict.faults += [f"{key}: {fault}" for fault in model.disobeyed(orders, history.of(key))]
     verdict.faults += commander.failures
     verdict.faults += model.misremembered(truth, told)
-    _compare(site, size, history, verdict)
     rows = site.api.instances()
+    verdict.expect(len(rows) == size.instances, f"droned shows {len(rows)} of {size.instances} instances")
+    settled = {key: row for key, row in rows.items() if not key.startswith("loop/")}
+    verdict.faults += model.shown_wrong(settled, history)
     for key, enabled in commander.wanted_enabled.items():
         verdict.expect(
             rows[key]["enabled"] == enabled, f"{key}: enabled is not {enabled}, as last acknowledged"

@@ -62,6 +62,18 @@ def _managed(site: Site, verdict: Verdict, round_: int) -> None:
         verdict.faults.append(f"{where}: the end of cmd/1 was not noticed: {api.instances()['cmd/1']}")
 
 
+def _shown(site: Site, observer: Observer, verdict: Verdict, round_: int) -> None:
+    """Within a few seconds everything is running again, and shown as it is."""
+
+    def is_running() -> bool:
+        return all(row["state"] == "running" for row in site.api.instances().values())
+
+    processes.until(is_running, 5.0, 0.1)
+    observer.settle()
+    wrong = model.shown_wrong(site.api.instances(), observer.history())
+    verdict.faults += [f"round {round_}: {fault}" for fault in wrong]
+
+
 def _wait_for_new_guardian(site: Site, old: int) -> None:
     """Until the daemon names another guardian, which lives; raises Lost."""
 
@@ -127,6 +139,7 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                     took.append(time.monotonic() - began)
                     site.all_up(size.steady + 6, 10.0)
                     _managed(site, verdict, round_)
+                    _shown(site, observer, verdict, round_)
                     time.sleep(dice.uniform(0.1, 1.0))
             except (Lost, Refused, Unanswered) as lost:
                 verdict.faults.append(f"round {len(took) + 1}: {lost}")
