@@ -18,7 +18,6 @@ commit an item.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from droned.lifecycle.words import seconds
@@ -34,6 +33,7 @@ from droned.models.records import (
     Wanted,
 )
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {

@@ -8,9 +8,10 @@ nothing has to be refilled by a timer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from droned.models.policy import StartBudget
+from droned.models.replacing import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ A rule is `(record, app, given, moment) -> Outcome`. Rules read nothing else.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from droned.errors import NotNow
@@ -30,6 +29,7 @@ from droned.lifecycle.words import signal_name
 from droned.models.events import EventType
 from droned.models.records import AppRecord, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 
 def refused(record: InstanceRecord, app: AppRecord, given: Any, moment: Moment) -> Outcome:

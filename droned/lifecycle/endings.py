@@ -7,7 +7,6 @@ Each function takes the record, its app and the moment and gives an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from droned.lifecycle import restart
 from droned.lifecycle.failed_starts import LOOK_EVERY_S, due_of_failed, is_missing
@@ -25,6 +24,7 @@ from droned.models.events import EventType, Occurrence
 from droned.models.policy import Leftovers, SignalTo
 from droned.models.records import AppRecord, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 BUDGET_NOTE = "start budget"
 """The reason of a `backoff` that waits for the host's start budget."""
@@ -217,17 +217,20 @@ def _failed(
 def _again(
     record: InstanceRecord, app: AppRecord, exit_: Exit, again: restart.Again, moment: Moment
 ) -> Outcome:
-    counted = replace(record, tries=again.tries, recent_mono=again.recent_mono)
     delay_s = again.delay_s
     when = f"next start in {seconds(delay_s)} (try {again.tries})" if delay_s else "next start at once"
     facts = {"delay_s": round(delay_s, 3), "tries": again.tries}
     story = _story(record, exit_, moment)
     ended = _told_end(record, app, exit_, f"{story}; {when}", moment, facts)
     if not delay_s:
+        counted = replace(record, tries=again.tries, recent_mono=again.recent_mono)
         started = launch_automatic(counted, app, moment)
         return replace(started, occurrences=(ended, *started.occurrences))
     due = due_in(DueKind.START, delay_s, moment)
-    waiting = settled(counted, State.BACKOFF, moment, _kept_note(record) or exit_.reason, due=due)
+    note = _kept_note(record) or exit_.reason
+    waiting = settled(
+        record, State.BACKOFF, moment, note, due=due, tries=again.tries, recent_mono=again.recent_mono
+    )
     return Outcome(record=waiting, occurrences=(ended,))
 
 

@@ -9,8 +9,6 @@ differs, and never moves `opened_at`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from droned.lifecycle.failed_starts import LOOK_EVERY_S
 from droned.lifecycle.words import seconds
 from droned.models.events import EventType, Occurrence
@@ -23,6 +21,7 @@ from droned.models.records import (
     State,
 )
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 IssueChange = tuple[str, str, IssueRecord | None]
 """(kind of record, key, record or None to drop it), as `Registry.commit` takes it."""

@@ -5,7 +5,6 @@ A rule is `(record, app, given, moment) -> Outcome`. Rules read nothing else.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from droned.lifecycle import inputs
@@ -30,8 +29,9 @@ from droned.lifecycle.outcome import (
 from droned.lifecycle.words import exit_of_status
 from droned.models.events import EventType
 from droned.models.policy import SignalTo
-from droned.models.records import AppRecord, DueKind, InstanceRecord, State, Then, Wanted
+from droned.models.records import AppRecord, Due, DueKind, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 
 def same(record: InstanceRecord, app: AppRecord, given: Any, moment: Moment) -> Outcome:
@@ -43,11 +43,10 @@ def up(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Mo
     """The process runs its program; after the grace it counts as running."""
     if record.pid is not None:
         return unchanged(record)
-    spawned = replace(
-        _with_process(record, given, moment),
-        due=due_in(DueKind.GRACE, app.spec.start.grace_s, moment),
-    )
-    return running(spawned, app, given, moment) if not app.spec.start.grace_s else unchanged(spawned)
+    if not app.spec.start.grace_s:
+        return running(_with_process(record, given, moment), app, given, moment)
+    due = due_in(DueKind.GRACE, app.spec.start.grace_s, moment)
+    return unchanged(_with_process(record, given, moment, due))
 
 
 def up_after_all(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, moment: Moment) -> Outcome:
@@ -65,13 +64,16 @@ def note_process(record: InstanceRecord, app: AppRecord, given: inputs.Spawned, 
     return Outcome(record=stopping, effects=(effect,))
 
 
-def _with_process(record: InstanceRecord, given: inputs.Spawned, moment: Moment) -> InstanceRecord:
+def _with_process(
+    record: InstanceRecord, given: inputs.Spawned, moment: Moment, due: Due | None = None
+) -> InstanceRecord:
     return replace(
         record,
         pid=given.pid,
         start_time=given.start_time,
         started_at=given.at,
         started_mono=moment.mono,
+        due=due,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from droned.lifecycle.inputs import Effect, Signal
@@ -12,6 +12,7 @@ from droned.models.events import NO_FACTS, EventType, Occurrence
 from droned.models.policy import SignalTo, StopStep
 from droned.models.records import AppRecord, Due, DueKind, InstanceRecord, State, Then
 from droned.models.registry import Moment
+from droned.models.replacing import replace
 
 UNKILLABLE_AGAIN_S = 5.0
 """A tree that outlives the last step gets it again this often."""

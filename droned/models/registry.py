@@ -17,7 +17,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -30,6 +30,7 @@ from droned.models.records import (
     Record,
     ServerRecord,
 )
+from droned.models.replacing import replace
 
 R = TypeVar("R", InstanceRecord, AppRecord, IssueRecord, ActionRecord, ServerRecord)
 
@@ -229,7 +230,7 @@ class Registry:
                 if before is not None:
                     del table[key]
                     made.append(Change(kind=kind, key=key, before=before, after=None))
-            elif record != before:
+            elif record is not before and record != before:
                 after = replace(record, cause=version)
                 table[key] = after
                 made.append(Change(kind=kind, key=key, before=before, after=after))
