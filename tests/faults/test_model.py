@@ -135,7 +135,7 @@ def test_ends_that_are_missing_wrong_or_invented_are_found() -> None:
 
 
 def test_whatever_is_shown_otherwise_than_it_is_is_found() -> None:
-    rows = {
+    rows: dict[str, dict[str, object]] = {
         "a": {"state": "running", "pid": 10},
         "b": {"state": "running", "pid": 11},
         "c": {"state": "backoff", "pid": None},
