@@ -151,9 +151,8 @@ def _result(command: str, item: Mapping[str, Any], rows: Mapping[str, Mapping[st
     """`web/0 running (pid 4711)`: one instance as the command left it."""
     key = str(item.get("instance"))
     row = rows.get(key)
-    said = escaped(str(item.get("text") or ""))
     if command in _DONE:
-        return f"{escaped(key)} {_DONE[command]}" + (f" ({said})" if said else "")
+        return f"{escaped(key)} {_DONE[command]}"
     if row is None:
         return f"{escaped(key)} removed"
     pid = f" (pid {row['pid']})" if row.get("pid") is not None else ""
