@@ -15,8 +15,13 @@ from collections.abc import Mapping
 from droned.models.policy import AppSpec
 from droned.models.variables import expand_launch, instance_values
 
-PASSED_ON = ("PATH", "LANG", "TZ")
-PASSED_ON_PREFIX = "LC_"
+PASSED_ON = (
+    *("PATH", "LANG", "TZ", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY"),
+    *("LC_MESSAGES", "LC_PAPER", "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT"),
+    "LC_IDENTIFICATION",
+)
+"""All of our own variables that an app gets: where programs are, language, time zone."""
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 UNLIMITED = -1
@@ -29,14 +34,10 @@ def launch_order(
     """The guardian's `launch` of one instance, without `stdout` and `stderr`, which the caller adds.
 
     `base_env` is droned's own environment. Names and numbers of user and groups
-    stay as they are configured. Takes some 10 µs.
+    stay as they are configured. Takes some 20 µs.
     """
     launch = expand_launch(spec.launch, app=spec.name, label=label, server=server_name)
-    env = {
-        name: value
-        for name, value in base_env.items()
-        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIX)
-    }
+    env = {name: base_env[name] for name in PASSED_ON if name in base_env}
     env.setdefault("PATH", DEFAULT_PATH)
     env.update(launch.env)
     env.update(instance_values(spec.name, label, server_name))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from droned.config import values
 from droned.config.kinds import Reading, Setting, wrong_shape
 from droned.config.loader import read_value
-from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, near, shown
+from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, near, shortened, shown
 from droned.config.nodes import Sequence as List
 from droned.config.schema import CONFIGURATION, LATER, Key
 
@@ -56,7 +56,7 @@ def setting_node(setting: str, layer: int, problems: Problems) -> Node:
 
     A name with a dot in it stands in double quotes: `apps."my.app".instances=2`.
     """
-    origin = Origin(layer, 0, 0, f"--set {_short(setting)}")
+    origin = Origin(layer, 0, 0, f"--set {shortened(setting)}")
     path, equals, text = setting.partition("=")
     names = _path_names(path)
     if not equals or not names:
@@ -81,10 +81,6 @@ def _path_names(path: str) -> list[str]:
             break
         end += 1
     return []
-
-
-def _short(setting: str) -> str:
-    return shown(Scalar(Origin(0, 0, 0, ""), setting, False))
 
 
 def _group(node: Node, reading: Reading, key: Key, path: str) -> Group:

@@ -97,13 +97,13 @@ def shown(value: Node | str) -> str:
     """A value as a problem shows it: as it is written, shortened."""
     match value:
         case str():
-            return f'"{_shortened(value)}"'
+            return f'"{shortened(value)}"'
         case Scalar(text="", quoted=False):
             return "nothing"
         case Scalar(text=text, quoted=True):
-            return f'"{_shortened(text)}"'
+            return f'"{shortened(text)}"'
         case Scalar(text=text):
-            return _shortened(text)
+            return shortened(text)
         case Sequence():
             return "a list"
         case Mapping():
@@ -128,5 +128,6 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode-escape").decode() for one in text)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """The text, or the beginning of it when it is long."""
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"

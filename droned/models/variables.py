@@ -85,6 +85,8 @@ def instance_values(app: str, label: str, server: str) -> Mapping[str, str]:
 
 def expand_launch(launch: Launch, *, app: str, label: str, server: str) -> Launch:
     """The launch of one instance: its texts are final, nothing in them is a variable any more."""
+    if not _has_variables(launch):
+        return launch
     values = instance_values(app, label, server)
     groups = launch.groups
     return replace(
@@ -96,6 +98,13 @@ def expand_launch(launch: Launch, *, app: str, label: str, server: str) -> Launc
         group=_identity(launch.group, values),
         groups=None if groups is None else tuple(_named(group, values) for group in groups),
     )
+
+
+def _has_variables(launch: Launch) -> bool:
+    """Whether any text of the launch has to be put in; looked at first, because most have none."""
+    identities = (launch.user, launch.group, *(launch.groups or ()))
+    texts = (*launch.command, *launch.env.values(), launch.directory, *identities)
+    return any(isinstance(text, str) and "$" in text for text in texts)
 
 
 def _identity(named: str | int | None, values: Mapping[str, str]) -> str | int | None:
