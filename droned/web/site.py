@@ -42,6 +42,7 @@ class ApiSite(Site):
 
     protocol = ApiChannel  # type: ignore[assignment]  # Twisted's is a shell that can speak HTTP/2 too
     requestFactory = ApiRequest
+    noisy = False
 
     def __init__(
         self,
