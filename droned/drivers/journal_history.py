@@ -16,7 +16,7 @@ from droned.drivers.journal_folder import IFolder
 from droned.errors import JournalDamaged
 from droned.journal.codec import decode_commit
 from droned.journal.format import Frame, digest_of, each_frame
-from droned.journal.segments import LARGEST_SEGMENT, read_head, segment_name, segments_in
+from droned.journal.segments import LARGEST_SEGMENT, SegmentHead, read_head, segment_name, segments_in
 
 Slice = list[dict[str, Any]]
 """Some decoded records, versions ascending; possibly none."""
@@ -53,7 +53,7 @@ class JournalHistory:
         for first, following in reversed(self._segments()):
             found: deque[Frame] = deque(maxlen=count)
             for frames in self._frames(first, following):
-                found.extend(frame for frame in frames if containing in frame.payload)
+                found.extend(frame for frame in frames if frame.is_record and containing in frame.payload)
                 yield []
             count -= len(found)
             yield _decoded(iter(found))
@@ -62,21 +62,20 @@ class JournalHistory:
 
     def verify(self) -> Iterator[str | None]:
         """Check the whole chain: None for each slice that is sound, a sentence for each damage."""
-        version, digest = None, b""
+        version: int | None = None
+        digest = b""
         for first, following in self._segments():
             name = segment_name(first)
-            has_holes, has_head = False, False
+            head: SegmentHead | None = None
             for frames in self._frames(first, following):
                 for frame in frames:
+                    if frame.start == 0:
+                        head = _head(frame, first)
+                        if version is None and head is not None and not head.has_holes:
+                            version, digest = first - 1, frame.previous
                     if not frame.is_record:
-                        if frame.start == 0 and frame.version == first:
-                            has_head = True
-                            try:
-                                has_holes = read_head(frame)[0].has_holes
-                            except JournalDamaged:
-                                has_head = False
                         continue
-                    if version is not None and not has_holes:
+                    if version is not None and not (head is not None and head.has_holes):
                         if frame.version != version + 1:
                             yield f"{name}: version {frame.version} follows version {version}"
                         elif frame.previous != digest:
@@ -84,9 +83,9 @@ class JournalHistory:
                     version = frame.version
                     digest = digest_of(frame.previous, version, frame.payload)
                 yield None
-            if not has_head:
+            if head is None:
                 yield f"{name}: its head cannot be read"
-            if has_holes:
+            if head is None or head.has_holes:
                 version = None
             elif following is not None and version != following - 1:
                 yield f"{name}: it ends at version {version}, the next one begins at {following}"
@@ -117,6 +116,13 @@ class JournalHistory:
                 yield frames
                 frames, size = [], 0
         yield frames
+
+
+def _head(frame: Frame, first: int) -> SegmentHead | None:
+    try:
+        return read_head(frame)[0] if frame.version == first else None
+    except JournalDamaged:
+        return None
 
 
 def _decoded(frames: Iterator[Frame]) -> Slice:

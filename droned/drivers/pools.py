@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -52,7 +52,7 @@ class NamedPool:
         self._pending = 0
         self._threads = _Threads(minthreads=0, maxthreads=threads, name=name)
         self._threads.start()
-        self._is_stopped = False
+        self._is_stopped = self._has_ended = False
 
     @property
     def pending(self) -> int:
@@ -75,13 +75,16 @@ class NamedPool:
     def stop(self, deadline_s: float) -> Deferred[bool]:
         """Take no more work and let what runs end; fires with whether it ended within `deadline_s`.
 
-        Threads that hang then are left behind.
+        Threads that hang then are left behind. A second stop says how the first one went so far.
         """
+        if self._is_stopped:
+            return succeed(self._has_ended)
         self._is_stopped = True
         stopped: Deferred[bool] = Deferred()
         late = self._reactor.callLater(deadline_s, stopped.callback, False)
 
         def ended() -> None:
+            self._has_ended = True
             if late.active():
                 late.cancel()
                 stopped.callback(True)

@@ -50,6 +50,8 @@ _CRC = struct.Struct("<I")
 _VERSION = struct.Struct("<Q")
 _START = re.compile(re.escape(MAGIC) + b"[SBRE]", re.DOTALL)
 _ZEROS = bytes(1 << 16)
+_SHORT_BYTES = 2
+"""So many zeros at a frame's end are a write cut short; one may be a changed byte."""
 
 _RESYNC_BUDGET = 256 << 20
 """Bytes that may be checksummed in search of the next good frame: any file opens in bounded time."""
@@ -154,12 +156,12 @@ def used_bytes(content: bytes) -> int:
 
 
 def is_torn(content: bytes, start: int, stop: int) -> bool:
-    """Whether the bad bytes from `start` to `stop` look like a write that a crash cut short.
+    """Whether the bad bytes from `start` to `stop` look like a write that was cut short.
 
-    Space is preallocated as zeros and reaches the disk in whole sectors: a
-    write that was cut short left at least one sector of zeros, from the frame's
-    beginning or the sector's, to that sector's end. Bytes that changed later
-    leave none, and are damage.
+    Space is preallocated as zeros. A crash leaves at least one sector of them,
+    from the frame's beginning or the sector's, to that sector's end; a write
+    that failed half-way leaves them from there to the frame's end. A byte that
+    changed later leaves neither (no payload ends in a zero), and is damage.
     """
     if _has_wrong_length_only(content, start, stop):
         return False
@@ -168,6 +170,8 @@ def is_torn(content: bytes, start: int, stop: int) -> bool:
         magic, _kind, length, *_rest = _HEADER.unpack_from(content, start)
         if magic == MAGIC and length <= LONGEST_PAYLOAD:
             reach = max(reach, start + HEADER_BYTES + length)
+    if reach - stop >= _SHORT_BYTES and reach <= len(content) and not content[stop:reach].strip(b"\0"):
+        return True
     at = start
     while at < min(reach, len(content)):
         sector_end = (at // SECTOR_BYTES + 1) * SECTOR_BYTES

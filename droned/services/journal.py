@@ -291,8 +291,6 @@ class JournalService(Service):
 
     async def _write_batch(self) -> None:
         entries = self._queue.hand_out()
-        is_due = self._queue.is_empty and is_snapshot_due(self._since_snapshot, self._bytes_since_snapshot)
-        snapshot = self._snapshot() if is_due else None
         batch = Batch(
             first=entries[0].version,
             last=entries[-1].version,
@@ -300,11 +298,14 @@ class JournalService(Service):
             content=framed(entries),
             at=self._clock.wall(),
         )
+        self._since_snapshot += len(entries)
+        self._bytes_since_snapshot += len(batch.content)
+        is_due = is_snapshot_due(self._since_snapshot, self._bytes_since_snapshot)
+        # Taken now, it is of the batch's last version; later there may be others that are on no disk yet.
+        snapshot = self._snapshot() if is_due and self._queue.is_empty else None
         await self._pool.run(self._files.write, batch)
         self._queue.is_written()
         self._durable, self._durable_digest = entries[-1].version, entries[-1].digest
-        self._since_snapshot += len(entries)
-        self._bytes_since_snapshot += len(batch.content)
         if snapshot is not None and snapshot.version == self._durable:
             await self._take_snapshot(snapshot)
 
