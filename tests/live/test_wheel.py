@@ -49,8 +49,8 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 
 def test_both_commands_start_from_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     """Dependencies are those of the tests; droned itself comes from the wheel and from nowhere else."""
-    install = [sys.executable, "-I", "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path, wheel]
-    subprocess.run(install, check=True, capture_output=True)
+    install = [sys.executable, "-I", "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     for name in ("droned", "dronectl"):
         told = subprocess.run(
             [tmp_path / "bin" / name, "--version"],
