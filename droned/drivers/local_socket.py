@@ -48,8 +48,8 @@ class LocalSocket:
     socket: socket.socket
     path: str
     gid: int
-    device: int
-    inode: int
+    identity: tuple[int, int, int]
+    """Device, inode and time of making: an inode's number is given anew soon."""
 
 
 def socket_group() -> int:
@@ -88,7 +88,7 @@ def remove(local: LocalSocket) -> None:
     """Take the socket's file away, if it is still ours; the socket itself is closed by who listens."""
     try:
         found = os.lstat(local.path)
-        if (found.st_dev, found.st_ino) == (local.device, local.inode):
+        if stat.S_ISSOCK(found.st_mode) and _identity(found) == local.identity:
             os.unlink(local.path)
     except OSError:
         pass  # what is gone need not be removed
@@ -166,8 +166,11 @@ def _bind(path: str, gid: int, backlog: int) -> LocalSocket:
     except BaseException:
         listener.close()
         raise
-    made = os.lstat(path)
-    return LocalSocket(socket=listener, path=path, gid=gid, device=made.st_dev, inode=made.st_ino)
+    return LocalSocket(socket=listener, path=path, gid=gid, identity=_identity(os.lstat(path)))
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 @implementer(IReadDescriptor)

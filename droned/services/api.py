@@ -114,7 +114,7 @@ class ApiService(Service):
         self._limits = limits
         self._names = UserNames(pool)
         self._status = StatusBodies(registry, server_name, clock.wall())
-        self._feed = EventFeed(registry, journal, timers, run)
+        self._feed = EventFeed(registry=registry, journal=journal, clock=clock, timers=timers, run=run)
         self._past = Past(registry, self._feed, journal, pool)
         self._api = Api(
             server=server_name,

@@ -19,25 +19,31 @@ from twisted.logger import Logger
 
 from droned.commands.arguments import WHOLE_VERSION, Position, position_text
 from droned.models.events import Event
-from droned.models.ports import IJournal, ITimers, Runner
+from droned.models.ports import IClock, IJournal, ITimers, Runner
 from droned.models.registry import Commit, Registry
 from droned.web.documents import encode
 from droned.web.shapes import event_shape
 
 KEPT = 4_000
 """Events that are kept in memory."""
+KEPT_AT_LEAST_S = 1.0
+"""Every event is kept so long, that a burst does not outrun a client that reads …"""
+MOST_TIMES_KEPT = 5
+"""… unless it is more than so many times `KEPT`."""
 
 _log = Logger()
 _position = attrgetter("position")
+_told_mono = attrgetter("told_mono")
 
 
 class Told:
     """An event as every stream shares it."""
 
-    __slots__ = ("_body", "event", "position")
+    __slots__ = ("_body", "event", "position", "told_mono")
 
     def __init__(self, event: Event) -> None:
         self.event = event
+        self.told_mono = 0.0
         self.position: Position = (event.version, event.index)
         self._body: bytes | None = None
 
@@ -58,9 +64,17 @@ class EventFeed:
     """The events of late, in order, and whoever wants to hear of new ones."""
 
     def __init__(
-        self, registry: Registry, journal: IJournal, timers: ITimers, run: Runner, kept: int = KEPT
+        self,
+        *,
+        registry: Registry,
+        journal: IJournal,
+        clock: IClock,
+        timers: ITimers,
+        run: Runner,
+        kept: int = KEPT,
     ) -> None:
         self._journal = journal
+        self._clock = clock
         self._timers = timers
         self._run = run
         self._kept = kept
@@ -125,15 +139,26 @@ class EventFeed:
 
     def _tell(self, version: int) -> None:
         ready = bisect_right(self._waiting, (version, WHOLE_VERSION), key=_position)
+        now = self._clock.mono()
+        for told in self._waiting[:ready]:
+            told.told_mono = now
         self._events += self._waiting[:ready]
         del self._waiting[:ready]
         self.version = version
-        surplus = len(self._events) - self._kept
-        if surplus > self._kept // 4:  # seldom and many at once: cutting a list's head moves all the rest
-            self._floor = self._events[surplus - 1].position
-            del self._events[:surplus]
+        self._trim(now)
         for listener in tuple(self._listeners):
             try:
                 listener()
             except Exception:  # noqa: BLE001  # a named border: one stream never holds up the rest
                 _log.failure("cannot tell a stream of version {version}", version=version)
+
+    def _trim(self, now: float) -> None:
+        surplus = len(self._events) - self._kept
+        if surplus <= self._kept // 4:  # seldom and many at once: cutting a list's head moves all the rest
+            return
+        if len(self._events) <= MOST_TIMES_KEPT * self._kept:
+            old = bisect_right(self._events, now - KEPT_AT_LEAST_S, key=_told_mono)
+            surplus = min(surplus, old)
+        if surplus:
+            self._floor = self._events[surplus - 1].position
+            del self._events[:surplus]

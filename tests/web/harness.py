@@ -231,7 +231,14 @@ class Place:
 
     def serve(self) -> None:
         """Begin to serve, as a daemon does that has just replayed its journal."""
-        self.feed = EventFeed(self.registry, self.journal, self.clock, self._run, self.kept)
+        self.feed = EventFeed(
+            registry=self.registry,
+            journal=self.journal,
+            clock=self.clock,
+            timers=self.clock,
+            run=self._run,
+            kept=self.kept,
+        )
         self.status = StatusBodies(self.registry, "web1", self.clock.wall())
         self.api = Api(
             server="web1",
@@ -269,7 +276,8 @@ class Place:
         return self.registry.commit(changes, occurrences, moment=moment, actor=actor, cause=cause).version
 
     def happens(self, text: str, subject: str = "web/0", **more: Any) -> int:
-        """A commit with one event, told to everybody."""
+        """A commit with one event, told to everybody; a good second after the one before."""
+        self.clock.advance(1.125)
         kind = more.pop("type", EventType.INSTANCE_STARTED)
         version = self.commit((), [Occurrence(type=kind, subject=subject, text=text)], **more)
         self.turn()

@@ -437,3 +437,26 @@ def test_whoever_resumes_from_the_last_id_sees_every_event_once(steps: list[tupl
     again()
     gather()
     assert seen == told
+
+
+def test_a_burst_is_kept_for_those_who_read() -> None:
+    place = place_with_events(0, kept=8)
+    client = follow(place)
+    client.channel.pauseProducing()
+    for number in range(30):
+        place.commit((), [Occurrence(type=EventType.INSTANCE_STARTED, subject="web/0", text=str(number))])
+    place.turn()
+    client.channel.resumeProducing()
+    assert texts(client) == [str(number) for number in range(30)]
+
+
+def test_a_burst_beyond_all_measure_is_not_kept() -> None:
+    place = place_with_events(0, kept=8)
+    client = follow(place)
+    client.channel.pauseProducing()
+    for number in range(50):
+        place.commit((), [Occurrence(type=EventType.INSTANCE_STARTED, subject="web/0", text=str(number))])
+    place.turn()
+    assert len(place.feed.everything()) == 8
+    client.channel.resumeProducing()
+    assert lines(client)[-1]["type"] == "gap"
