@@ -129,7 +129,7 @@ class AppSpec:
     stop: tuple[StopStep, ...] = DEFAULT_STOP
     leftovers: Leftovers = Leftovers.STOP
     origin: str = ""
-    """Where it stands: `droned.yaml:14:3`; not part of what makes two specs different."""
+    """Where it stands: `droned.yaml:14:3`; a new place alone makes no new revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
