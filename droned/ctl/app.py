@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from droned.ctl.main import COMPLETION_VARIABLE
 from droned.ctl.options import common_options
@@ -68,6 +69,13 @@ class LazyGroup(click.Group):
 
             ctx.fail(f'cannot find a verb "{name}"{hint(near_names(name, [*VERBS, *ALIASES]))}')
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs with their lines from the table, without loading any of them; then options."""
+        verbs = [
+            CompletionItem(name, help=line) for name, line in VERBS.items() if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, from the table alone."""

@@ -177,7 +177,7 @@ class Connection:
             self.close()
             if not (kept and method == "GET"):
                 raise
-            status, fields = self._attempt(packet)
+            status, fields = self._second_attempt(packet)
         except BaseException:
             self.close()
             raise
@@ -197,6 +197,15 @@ class Connection:
         except OSError as broken:
             raise self._lost(broken) from broken
         return self._head()
+
+    def _second_attempt(self, packet: bytes) -> tuple[int, dict[str, str]]:
+        try:
+            return self._attempt(packet)
+        except ConnectionLost:
+            raise
+        except Unreachable as gone:
+            # It was there a moment ago, so it went away in the middle of what was asked.
+            raise ConnectionLost(str(gone), **gone.facts) from gone
 
     def _end_exchange(self, fields: Mapping[str, str]) -> None:
         if fields.get("connection", "").lower() == "close" or not (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
 from droned.ctl.text import escaped, escaped_json
@@ -42,6 +42,8 @@ class Console:
         may_colour = colour and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self.colours = may_colour and self.is_terminal
         self.err_colours = may_colour and self.err_is_terminal
+        self.before_saying: Callable[[], None] | None = None
+        """Called before a notice or a warning: whoever draws on the terminal takes its drawing away."""
         self.can_redraw = self.err_is_terminal and environ.get("TERM") != "dumb"
 
     def data(self, lines: Iterable[str]) -> None:
@@ -91,10 +93,12 @@ class Console:
     def notice(self, text: str) -> None:
         """Say something beside the data; not with `--quiet`."""
         if not self.quiet:
+            self._step_aside()
             self._say(escaped(text))
 
     def warning(self, text: str) -> None:
         """Say something that must be seen."""
+        self._step_aside()
         self._say(self._tag("warning:", "yellow") + " " + escaped(text))
 
     def error(self, text: str) -> None:
@@ -122,6 +126,10 @@ class Console:
         """The name of an instance's state in that state's colour."""
         colour = _STATES.get(state)
         return self.painted(state, colour, err=err) if colour else state
+
+    def _step_aside(self) -> None:
+        if self.before_saying is not None:
+            self.before_saying()
 
     def _tag(self, text: str, colour: str) -> str:
         return self.painted(text, colour, err=True)

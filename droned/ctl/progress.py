@@ -29,6 +29,7 @@ class Progress:
         self._states: dict[str, str] = {}
         self._drawn = 0
         """Lines of ours above the cursor."""
+        console.before_saying = self._erase
 
     @property
     def is_drawn(self) -> bool:
@@ -62,11 +63,17 @@ class Progress:
         else:
             widest = max((len(escaped(key)) for key in self._trails), default=0)
             lines = [self._line(key, widest, columns) for key in self._trails]
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._console.flush()
-        self._console.err.write(f"{up}\r{CLEAR_BELOW}" + "".join(f"{line}\n" for line in lines))
+        self._erase()
+        self._console.err.write("".join(f"{line}\n" for line in lines))
         self._console.err.flush()
         self._drawn = len(lines)
+
+    def _erase(self) -> None:
+        """Take the drawing away; what is written next stands in its place."""
+        if self._drawn:
+            self._console.flush()
+            self._console.err.write(f"\x1b[{self._drawn}A\r{CLEAR_BELOW}")
+            self._drawn = 0
 
     def _line(self, key: str, widest: int, columns: int) -> str:
         head = f"{escaped(key):{widest}}  "

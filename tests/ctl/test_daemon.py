@@ -23,9 +23,9 @@ RECEIPT: dict[str, Any] = {"version": 5, "durable": True, "action": None, "resul
 def guardian(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that stands in for the guardian: it tells each USR1 that it gets."""
     code = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: print('woken', flush=True))\n"
-        "print('here', flush=True); sys.stdin.read()"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'woken\\n'))\n"
+        "os.write(1, b'here\\n'); sys.stdin.read()"
     )
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.ctl.stub import Asked, Reply, StubDaemon, event, row
+from tests.ctl.stub import Asked, Reply, StubDaemon, event, problem, row
 
 CODE = "from droned.ctl.main import main; main()"
 
@@ -141,7 +141,22 @@ def test_progress_grows_in_place(daemon: StubDaemon, terminals: Any) -> None:
     assert terminal.finish() == 0
     drawn = terminal.text.split("\x1b[J")
     assert drawn[-1] == "web/0  stopping … starting … running\r\nweb/1  running\r\n"
-    assert drawn[1].endswith("\x1b[2A\r"), "the next drawing begins above the two lines"
+    assert drawn[0].endswith("\x1b[2A\r"), "the next drawing begins above the two lines"
+
+
+def test_a_notice_stands_above_the_drawing(daemon: StubDaemon, terminals: Any) -> None:
+    daemon.action("restart", [row("web/0", "starting")], [row("web/0")])
+    first, last = (Reply(200, each) for each in daemon.actions["A1"])
+    away = problem(503, "not-in-service", "cannot: droned is starting")
+    daemon.will("GET", "/actions/A1", first, away, last)
+    terminal = terminals("restart", "web/0", NO_COLOR="1")
+    assert terminal.finish() == 0
+    assert terminal.text == (
+        "web/0  starting …\r\n"
+        "\x1b[1A\r\x1b[Jthe daemon is away; asking again for up to 10 s\r\n"
+        "the daemon answers again\r\n"
+        "web/0  starting … running\r\n"
+    )
 
 
 def test_more_instances_than_lines_are_told_in_numbers(daemon: StubDaemon, terminals: Any) -> None:
@@ -159,7 +174,7 @@ def test_a_trail_never_wraps(daemon: StubDaemon, terminals: Any) -> None:
     daemon.action("start", *([row("web/0", state)] for state in [*states, "running"]))
     terminal = terminals("start", "web/0", columns=40, NO_COLOR="1")
     assert terminal.finish() == 0
-    assert max(len(line) for line in re.split(r"\r\n|\x1b\[J|\x1b\[1A\r", terminal.text)) < 40
+    assert max(len(line) for line in re.split(r"\r\n|\x1b\[1A\r\x1b\[J", terminal.text)) < 40
 
 
 def test_ctrl_c_in_a_wait_is_130_and_the_work_goes_on(daemon: StubDaemon, terminals: Any) -> None:
