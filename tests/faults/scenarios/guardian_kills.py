@@ -154,13 +154,13 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
             verdict.faults += model.disturbed(history, (f"steady/{label}" for label in range(size.steady)))
             told = site.told_ends()
             unknown = 0
-            for (victim, run_), end in unseen.items():
-                said = told.get((victim, run_))
+            for (victim, number), end in unseen.items():
+                said = told.get((victim, number))
                 unknown += said == model.UNKNOWN
                 # The kernel may have told it later: by a pidfd, or by a zombie that nobody had reaped yet.
                 verdict.expect(
                     said in (model.UNKNOWN, end),
-                    f"{victim} run {run_} was ended by {end} while nobody looked, droned tells {said}",
+                    f"{victim} run {number} was ended by {end} while nobody looked, droned tells {said}",
                 )
             verdict.figures["kills"] = len(took)
             verdict.figures["unknown_ends"] = unknown
