@@ -14,7 +14,7 @@ _LATE_S = 1.0
 
 _FIRST_S = 0.5
 _MOST_S = 30.0
-_HEALTHY_S = 60.0
+_FORGIVES_S = 2.0
 _REPLACEMENTS = 3
 _WITHIN_S = 600.0
 
@@ -67,28 +67,31 @@ class Watchdog:
 
 
 class Backoff:
-    """The waits between the lives of a daemon: 0, 0.5, 1, 2 … 30 s, and 0 again after a healthy life."""
+    """The waits between the lives of a daemon: none after the first death, then 0.5, 1, 2 … 30 s.
+
+    Each two seconds in control forgive one death. So a daemon that is killed
+    now and then is always back at once, and one that dies of itself soon after
+    each start waits longer and longer.
+    """
 
     __slots__ = ("_deaths", "_failures")
 
-    def __init__(self, failures: int = 0, deaths: tuple[float, ...] = ()) -> None:
+    def __init__(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> None:
         self._failures = failures
         self._deaths: deque[float] = deque(deaths, maxlen=_REPLACEMENTS)
 
     def delay_s(self, now: float, healthy_s: float) -> float:
         """The wait after a death at `now` of a daemon that was in control for `healthy_s`."""
-        if healthy_s >= _HEALTHY_S:
-            self._failures = 0
         self._deaths.append(now)
-        self._failures += 1
-        if self._failures == 1:
+        self._failures = max(0.0, self._failures - healthy_s / _FORGIVES_S) + 1.0
+        if self._failures < 2.0:
             return 0.0
-        return float(min(_FIRST_S * 2.0 ** min(self._failures - 2, 16), _MOST_S))
+        return min(_FIRST_S * 2.0 ** min(int(self._failures) - 2, 16), _MOST_S)
 
     def is_safe_mode(self, now: float) -> bool:
         """Whether it died so often lately that the next one shall leave its plugins out."""
         return len(self._deaths) == _REPLACEMENTS and now - self._deaths[0] <= _WITHIN_S
 
-    def saved(self) -> tuple[int, tuple[float, ...]]:
+    def saved(self) -> tuple[float, tuple[float, ...]]:
         """The arguments for the same back-off again."""
         return self._failures, tuple(self._deaths)
