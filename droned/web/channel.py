@@ -82,7 +82,7 @@ class ApiChannel(HTTPChannel):
         """Greet the client and start the clock."""
         super().connectionMade()
         self.visitor = self.site.arrived(self)
-        self._enter(Phase.HEADER)
+        self._enter(Phase.HEADER, self.site.limits.header_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or we hung up."""
@@ -117,7 +117,7 @@ class ApiChannel(HTTPChannel):
         """Answer what never became a request, and hang up."""
         if self._phase is Phase.CLOSING:
             return
-        self._enter(Phase.CLOSING)
+        self._enter(Phase.CLOSING, self.site.limits.header_s)
         number, body = problem(error, status)
         head = b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (
             number,
@@ -136,7 +136,7 @@ class ApiChannel(HTTPChannel):
         if self._phase is Phase.CLOSING:
             return
         if self._phase is Phase.IDLE:
-            self._enter(Phase.HEADER)
+            self._enter(Phase.HEADER, self.site.limits.header_s)
         self._has_begun = True
         super().dataReceived(data)
 
@@ -165,20 +165,20 @@ class ApiChannel(HTTPChannel):
         elif self.length is not None and self.length > MOST_BODY:
             self.refuse(too_large_a_body())
         else:
-            self._enter(Phase.BODY)
+            self._enter(Phase.BODY, self.site.limits.body_s)
             super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
         """The request is whole."""
         if self._phase is not Phase.CLOSING:
             self._header_bytes = 0
-            self._enter(Phase.ANSWERING)
+            self._enter(Phase.ANSWERING, None)
             super().allContentReceived()
 
     def requestDone(self, request: object) -> None:
         """The answer is given; the next request may be waiting already."""
         self._has_begun = False
-        self._enter(Phase.IDLE)
+        self._enter(Phase.IDLE, self.site.limits.idle_s)
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
@@ -195,15 +195,7 @@ class ApiChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(BadRequest("cannot read the request: it is not HTTP/1.1"))
 
-    def _enter(self, phase: Phase) -> None:
-        limits = self.site.limits
-        allowed_s = {
-            Phase.IDLE: limits.idle_s,
-            Phase.HEADER: limits.header_s,
-            Phase.BODY: limits.body_s,
-            Phase.ANSWERING: None,
-            Phase.CLOSING: limits.header_s,
-        }[phase]
+    def _enter(self, phase: Phase, allowed_s: float | None) -> None:
         self._phase = phase
         self._deadline = None if allowed_s is None else self.site.now() + allowed_s
 

@@ -8,7 +8,6 @@ from twisted.web.resource import Resource
 
 from droned.commands.targets import no_such, resolve
 from droned.models.records import InstanceRecord
-from droned.web.documents import JSON
 from droned.web.request import Answer, ApiRequest, answer
 from droned.web.resource import Api, ApiResource, Missing, Query, Work, text_of
 from droned.web.shapes import event_shape, exit_in_full, instance_row, issue_shape
@@ -22,15 +21,17 @@ class Instances(ApiResource):
 
     command = "status"
 
-    def get(self, request: ApiRequest, query: Query) -> Answer:
+    def get(self, request: ApiRequest, query: Query) -> Answer | None:
         """The rows, from bytes that are kept; 304 when the client has this version already."""
         status = self.api.status
-        etag = status.etag
-        headers = ((b"ETag", etag), (b"Cache-Control", b"no-cache"))
-        if _has(request, etag):
-            return Answer(body=b"", status=304, headers=headers)
-        body = status.body() if not request.args else self._part(request, query)
-        return Answer(body=body, content_type=JSON, headers=headers)
+        if _has(request, status.etag):
+            return Answer(body=b"", status=304, headers=status.headers)
+        if request.args:
+            return Answer(body=self._part(request, query), headers=status.headers)
+        if request.takes_whole_answers:
+            request.send(status.response())
+            return None
+        return Answer(body=status.body_of(status.order), headers=status.headers)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         """The app's part of an instance's path."""

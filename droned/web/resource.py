@@ -53,8 +53,8 @@ class ApiResource(Resource):
     """A resource that answers GET with what a reading command of the table gives.
 
     A subclass names its `command` and defines `get`; one that takes POST sets
-    `post`. Both may be coroutines and answer None when the answer is given by
-    other means (a stream).
+    `post`. They answer now or by a coroutine; None says that the request has
+    been answered by other means (a stream).
     """
 
     command: ClassVar[str]
@@ -63,8 +63,10 @@ class ApiResource(Resource):
     def __init__(self, api: Api) -> None:
         super().__init__()
         self.api = api
+        self._row = COMMANDS[self.command]
+        self._no_query = check_query(self._row, {})
 
-    def get(self, request: ApiRequest, query: Query) -> Answer | Work:
+    def get(self, request: ApiRequest, query: Query) -> Answer | Work | None:
         """The answer to GET and HEAD; `query` has the checked arguments of the command."""
         raise NotImplementedError
 
@@ -88,12 +90,12 @@ class ApiResource(Resource):
         return NOT_DONE_YET
 
     def _render_get(self, request: ApiRequest) -> None:
-        row = COMMANDS[self.command]
-        require(request, row.role)
-        result = self.get(request, check_query(row, request.query()))
+        require(request, self._row.role)
+        query = check_query(self._row, request.query()) if request.args else self._no_query
+        result = self.get(request, query)
         if isinstance(result, Answer):
             request.reply(result)
-        else:
+        elif result is not None:
             waiting = self._later(request, result)
             # A question whose asker has gone need not be answered. (A command is done all the same.)
             request.notifyFinish().addErrback(lambda _: waiting.cancel())

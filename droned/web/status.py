@@ -1,7 +1,7 @@
 """The answer to `status`, kept as bytes so that asking a thousand times a second costs next to nothing.
 
 Rules of this module: a row's bytes are made once for each state of its record
-and forgotten when a commit changes it; the whole body is made once a version;
+and forgotten when a commit changes it; the whole answer is made once a version;
 the order of the rows is that of the configuration and made anew only when
 instances come or go or an app changes. `at` is the time of the version, so
 that the body of a version never changes.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from droned.commands.targets import in_configuration_order
 from droned.models.registry import Commit, Registry
-from droned.web.documents import encode, rfc3339
+from droned.web.documents import JSON, encode, rfc3339
 from droned.web.shapes import instance_row
 
 USAGE_VERSION = 0
@@ -30,7 +30,7 @@ class StatusBodies:
         self._at = now
         self._rows: dict[str, bytes] = {}
         self._order: tuple[str, ...] | None = None
-        self._body: tuple[int, bytes] | None = None
+        self._response: tuple[int, bytes] | None = None
         self.stop: Callable[[], None] = registry.subscribe(self._forget)
         """Ends the subscription."""
 
@@ -53,12 +53,20 @@ class StatusBodies:
             self._order = in_configuration_order(self._registry.snapshot())
         return self._order
 
-    def body(self) -> bytes:
-        """The whole status."""
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer of the present version says besides its body."""
+        return (b"ETag", self.etag), (b"Cache-Control", b"no-cache")
+
+    def response(self) -> bytes:
+        """A whole HTTP/1.1 answer with the status of everything: one piece, so that nothing copies it."""
         version = self._registry.version
-        if self._body is None or self._body[0] != version:
-            self._body = version, self.body_of(self.order)
-        return self._body[1]
+        if self._response is None or self._response[0] != version:
+            body = self.body_of(self.order)
+            fields = (*self.headers, (b"Content-Type", JSON), (b"Content-Length", b"%d" % len(body)))
+            head = b"".join(b"%s: %s\r\n" % field for field in fields)
+            self._response = version, b"".join((b"HTTP/1.1 200 OK\r\n", head, b"\r\n", body))
+        return self._response[1]
 
     def body_of(self, keys: Iterable[str], next_key: str | None = None) -> bytes:
         """The status of these instances only; `next_key` tells behind which one the next page begins."""
