@@ -93,7 +93,11 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFailed:
-    """The run's process never executed its program; `stage` of the set-up and errno say why."""
+    """The run's process never executed its program; `stage` of the set-up and errno say why.
+
+    The stage is one of the guardian's, `timeout at STAGE` where it took too
+    long, or `refused` where the guardian did not take the order.
+    """
 
     run: int
     stage: str
@@ -131,7 +135,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vanished:
-    """The guardian knows nothing of the run that the record tells of: seen when a daemon takes over."""
+    """The guardian knows nothing of the run that the record on disk names: seen when a daemon takes over."""
 
     run: int
 
