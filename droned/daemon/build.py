@@ -18,7 +18,6 @@ from twisted.logger import Logger
 
 from droned.commands.dispatcher import Dispatcher
 from droned.config import launch_order, load
-from droned.daemon.log import told
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
 from droned.drivers.config_files import read_sources
@@ -31,7 +30,7 @@ from droned.drivers.pools import NamedPool
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
-from droned.models.registry import Commit, Registry
+from droned.models.registry import Registry
 from droned.services.configuring import Configuring
 from droned.services.issue_book import IssueBook
 from droned.services.journal import JournalService
@@ -184,11 +183,6 @@ class Parts:
         return await self.pool.run(is_startable, launch)
 
     # --- what parts tell
-
-    def log_commit(self, commit: Commit) -> None:
-        """The registry's events in droned's own log."""
-        for line in told(commit):
-            self.log.info("{line}", line=line)
 
     def service_changed(self, service: Service, before: str) -> None:
         """Remember what became of a service, and open or close its issue."""

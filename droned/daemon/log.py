@@ -14,7 +14,9 @@ from typing import Any, TextIO, cast
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
+from droned.models.events import Event
 from droned.models.registry import Commit
+from droned.services.supervision import SELF
 
 
 @implementer(ILogObserver)
@@ -35,10 +37,21 @@ class TextLog:
         if failure is not None:
             text += "\n  " + failure.getTraceback().rstrip().replace("\n", "\n  ")
         mark = "" if level is LogLevel.info else f"{level.name}: "
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event["log_time"]))
-        thousandths = int(event["log_time"] % 1 * 1000)
+        self._write(f"{stamp(event['log_time'])} {mark}{text}\n")
+
+    def tell(self, commit: Commit) -> None:
+        """Write a commit's events: one line each, all of them at once.
+
+        Not by way of the logger, which takes longer for an event than the
+        decision that it tells of.
+        """
+        if commit.events:
+            at = stamp(commit.moment.wall)
+            self._write("".join(f"{at} {line_of(event)}\n" for event in commit.events))
+
+    def _write(self, text: str) -> None:
         try:
-            self._stream.write(f"{stamp}.{thousandths:03d}Z {mark}{text}\n")
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
             return  # its reader is gone; the daemon's life does not hang on it
@@ -55,16 +68,19 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def begin_log(stream: TextIO | None = None) -> None:
+def stamp(at: float) -> str:
+    """A time of the log, UTC to the millisecond."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03d}Z"
+
+
+def line_of(event: Event) -> str:
+    """One event of the registry as a line, with its actor unless that is droned itself."""
+    who = "" if event.actor == SELF else f" [{event.actor}]"
+    return printable(f"{event.subject}: {event.text}{who}")
+
+
+def begin_log(stream: TextIO | None = None) -> TextLog:
     """Send everything that is logged to `stream` (standard output) from now on."""
-    globalLogBeginner.beginLoggingTo(
-        [TextLog(stream or sys.stdout)], redirectStandardIO=False, discardBuffer=True
-    )
-
-
-def told(commit: Commit) -> list[str]:
-    """The lines that a commit's events make."""
-    return [
-        f"{event.subject}: {event.text}" + ("" if event.actor == "droned" else f" [{event.actor}]")
-        for event in commit.events
-    ]
+    log = TextLog(stream or sys.stdout)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False, discardBuffer=True)
+    return log

@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration
 from droned.models.records import InstanceRecord, IssueKind, ServerRecord
+from droned.models.registry import Commit
 from droned.services.api import plugin as api_plugin
 from droned.services.journal import journal_plugin
 from droned.services.plugins import Plugin, Services
@@ -47,9 +48,12 @@ HANG_S = 5.0
 class Daemon:
     """Brings the parts up and takes them down."""
 
-    def __init__(self, parts: Parts, extra_plugins: Iterable[Any] = ()) -> None:
-        """`extra_plugins` are started after the built-in services."""
+    def __init__(
+        self, parts: Parts, tell: Callable[[Commit], None], extra_plugins: Iterable[Any] = ()
+    ) -> None:
+        """`tell` writes commits to droned's log; `extra_plugins` start after the built-in services."""
         self._parts = parts
+        self._tell = tell
         self._configuration: Configuration | ConfigurationError | None = None
         self._rows: Sequence[Mapping[str, Any]] = ()
         self._damage: tuple[str, ...] = ()
@@ -103,7 +107,7 @@ class Daemon:
         opened = await parts.journal.open(head, parts.link.progress)
         parts.registry.restore(opened.version, opened.records)
         parts.registry.subscribe(parts.journal.append)
-        parts.registry.subscribe(parts.log_commit)
+        parts.registry.subscribe(self._tell)
         parts.journal.on_durable(parts.processes.durable)
         self._damage = opened.damage
         self._make_server()
@@ -261,10 +265,10 @@ def run_daemon(options: RunOptions, release: str) -> int:
     """Run the daemon until its end; its exit status."""
     from twisted.internet import reactor
 
-    begin_log()
+    log = begin_log()
     memory.use_one_heap()
     raise_descriptor_limit(options.reactor)
-    daemon = Daemon(Parts(options, release, reactor, os.environ))
+    daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell)
 
     def start() -> None:
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))  # type: ignore[attr-defined]
