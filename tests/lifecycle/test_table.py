@@ -68,7 +68,7 @@ Vanished     =           =           backoff     backoff     stopped     =      
 Elapsed      =           starting+s  running     =           ~+k         starting+s  =           starting+s  =
 Cleared      =           =           =           =           =           =           =           =           =
 """
-"""Cells that depend on more than the state have their tests in `test_commands` and `test_observations`."""
+"""Cells that depend on more than the state have their tests in `test_commands`, `test_observations` and `test_taking_over`."""
 
 CELLS = [
     (name, State(state), cell)
