@@ -5,10 +5,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.faults import programs
 from tests.running import Droned, droned_in
+
+# A busy machine is not a fault of what is tested: speed has tests of its own.
+hypothesis.settings.register_profile(
+    "droned", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("droned")
 
 
 @pytest.fixture(scope="session")
