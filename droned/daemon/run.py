@@ -31,7 +31,7 @@ from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration
-from droned.models.records import InstanceRecord, IssueKind, ServerRecord
+from droned.models.records import IssueKind, ServerRecord, State
 from droned.models.registry import Commit
 from droned.services.api import plugin as api_plugin
 from droned.services.journal import journal_plugin
@@ -41,6 +41,8 @@ from droned.services.supervision import SELF, Given
 MOST_SELECT_DESCRIPTORS = 1000
 """Above this number select() cannot watch a descriptor, so none may be given out."""
 SETTLE_AFTER_S = 3.0
+LEFT_BEHIND = frozenset({State.STOPPED, State.STOPPING, State.FAILED})
+"""States in which a wanted instance can be found whose daemon was killed in an ordered stop."""
 HANG_S = 5.0
 """A thread that still runs so long after the end of everything is left behind."""
 
@@ -165,8 +167,8 @@ class Daemon:
             parts.configuring.apply(self._configuration, SELF)
         elif self._configuration is not None:
             parts.configuring.refuse(self._configuration, SELF)
-        if begins:
-            given = list(self._beginnings(present))
+        if not parts.link.shuts_down:
+            given = list(self._beginnings(present, is_beginning=begins))
             if given:
                 parts.supervision.commit(given, actor=SELF, cause=self._server().cause)
         parts.supervision.resume()
@@ -177,11 +179,12 @@ class Daemon:
         for text in self._damage:
             parts.journal_damaged(text)
 
-    def _beginnings(self, keys: Iterable[str]) -> Iterable[Given]:
+    def _beginnings(self, keys: Iterable[str], *, is_beginning: bool) -> Iterable[Given]:
+        """Those to be begun: all of them, or what a stop that did not come to its end has left behind."""
         for key in keys:
             record = self._parts.registry.instance(key)
             app = None if record is None else self._parts.registry.app(record.app)
-            if isinstance(record, InstanceRecord) and app is not None:
+            if record is not None and app is not None and (is_beginning or record.state in LEFT_BEHIND):
                 yield (record, app, inputs.Begin())
 
     # --- what the guardian and the system say

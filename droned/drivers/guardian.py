@@ -95,6 +95,8 @@ class GuardianLink:
         self.state_id = ""
         self.head: tuple[int, str] | None = None
         self.lacking: tuple[str, ...] = ()
+        self.shuts_down = False
+        """Whether an ordered stop was going on when we came."""
         self.is_connected = False
         self.is_unresponsive = False
         self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
@@ -332,7 +334,8 @@ class GuardianLink:
         head = welcome["head"]
         if head is not None:
             self.head = (head["version"], head["digest"])
-        if welcome["shutdown"]:
+        self.shuts_down = welcome["shutdown"]
+        if self.shuts_down:
             self._deliver(wire.Shutdown(type="shutdown", reason="a stop that was already going on"))
 
     def _table_is_whole(self) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from droned.errors import BadRequest
-from droned.lifecycle.inputs import Begin, Input, Remove, Replace
+from droned.lifecycle.inputs import Begin, Input, Rejoin, Remove, Replace
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import AppSpec, Configuration, needs_restart
-from droned.models.records import AppRecord, InstanceRecord, State, Wanted
+from droned.models.records import AppRecord, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment, Snapshot
 
 COMING_UP = frozenset({State.STARTING, State.STOPPING, State.BACKOFF, State.WAITING, State.FAILED})
@@ -145,6 +145,8 @@ def _instance_inputs(
         if record is None:
             new = InstanceRecord(key=f"{app.name}/{label}", app=app.name, label=label, since=moment.wall)
             inputs.append((new, app, Begin()))
+        elif record.then is Then.REMOVE:
+            inputs.append((record, app, Rejoin()))
         elif record.state is State.FAILED:
             inputs.append((record, app, Replace()))
     inputs += ((record, app, Remove()) for record in present if record.label not in set(labels))

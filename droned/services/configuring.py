@@ -18,7 +18,7 @@ from droned.models.registry import Registry
 from droned.plan.convergence import to_configuration
 from droned.services.issue_book import IssueBook
 from droned.services.operations import changes_of
-from droned.services.supervision import Supervision
+from droned.services.supervision import Hold, Supervision
 
 SUBJECT = "server"
 REMEDY = "correct the file, then `dronectl daemon reload`; the last good one stays in force"
@@ -77,7 +77,7 @@ class Configuring:
             cause=cause,
             changes=changes,
             occurrences=[*told, *to.occurrences],
-            holds_effects=True,
+            hold=Hold.ALWAYS,
             moment=moment,
         )
         self._settings_changed(configuration.settings)

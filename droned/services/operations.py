@@ -22,7 +22,7 @@ from droned.models.events import EventType, Occurrence
 from droned.models.records import ActionRecord, ActionState, InstanceRecord, Record
 from droned.models.registry import Commit, Registry
 from droned.plan.convergence import Convergence, to_scale
-from droned.services.supervision import Given, Supervision
+from droned.services.supervision import Given, Hold, Supervision
 
 ACTIONS_KEPT = 1000
 ITEMS_KEPT = 5000
@@ -109,7 +109,7 @@ class Operations:
             list(to.inputs),
             changes=changes_of(to),
             occurrences=to.occurrences,
-            holds_effects=True,
+            hold=Hold.ALWAYS,
             result={"counts": dict(counts)},
         )
 
@@ -121,7 +121,7 @@ class Operations:
         *,
         changes: Sequence[tuple[str, str, Record | None]] = (),
         occurrences: Sequence[Occurrence] = (),
-        holds_effects: bool = False,
+        hold: Hold = Hold.WHILE_WRITABLE,
         result: Mapping[str, object] | None = None,
     ) -> Receipt:
         moment = self._supervision.moment()
@@ -154,7 +154,7 @@ class Operations:
             action=action,
             changes=[*self._old_actions(moment.wall), *changes],
             occurrences=(told, *occurrences),
-            holds_effects=holds_effects,
+            hold=hold,
             moment=moment,
         )
         return await self._receipt(done.version, action, result)

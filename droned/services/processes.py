@@ -15,6 +15,7 @@ from typing import Any
 from zope.interface import implementer
 
 from droned.lifecycle import inputs
+from droned.lifecycle.failed_starts import REFUSED
 from droned.models.ports import ISpawner
 from droned.models.records import InstanceRecord, IssueKind, State
 from droned.models.registry import Registry
@@ -24,7 +25,6 @@ from droned.services.supervision import Supervision
 Message = Mapping[str, Any]
 ACK_BATCH = 500
 HAS_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
-REFUSED_STAGE = "refused"
 SHOWN = 10
 ORPHANS_REMEDY = "look at them; droned never signals what it cannot prove to be its own"
 
@@ -99,39 +99,59 @@ class Processes:
             self._spawner.acknowledge(ended, version, digest)
 
     def take_over(self, rows: Sequence[Message], *, is_new_boot: bool) -> None:
-        """Bring every record to what the guardian's table says; runs that nothing claims become an issue."""
-        by_instance: dict[str, list[Message]] = {}
-        for row in sorted(rows, key=lambda row: row["run"]):
-            by_instance.setdefault(row["instance"], []).append(row)
-        self._supervision.taking_over((row["instance"], row["run"]) for row in rows)
-        unclaimed: list[Message] = []
-        for instance, its_rows in by_instance.items():
-            if self._registry.instance(instance) is None:
-                unclaimed += (row for row in its_rows if row["state"] != "ended")
-            for row in its_rows:
-                self._take_row(row, is_new_boot=is_new_boot)
-        for key, record in tuple(self._registry.records("instance").items()):
-            assert isinstance(record, InstanceRecord)
-            if is_new_boot:
-                self._supervision.feed(key, inputs.Rebooted())
-            elif record.state in HAS_PROCESS and not _has_row(by_instance.get(key, ()), record.run):
-                self._supervision.feed(key, inputs.Vanished(run=record.run))
-        self._supervision.taking_over(())
-        self._tell_unclaimed(unclaimed)
+        """Bring every record to what the guardian's table says; runs that nothing claims become an issue.
 
-    def _take_row(self, row: Message, *, is_new_boot: bool) -> None:
-        instance, run = row["instance"], row["run"]
-        record = self._registry.instance(instance)
-        is_ended = row["state"] == "ended"
-        if record is not None and run >= record.run and not (is_new_boot and row["status"] is None):
-            if run > record.run or (not is_ended and row["state"] == "running"):
-                self._supervision.feed(instance, _found(row))
-            if is_ended:
-                failure = row.get("failure")
-                end = _ended_row(row) if failure is None else _failed_row(row, failure)
-                self._supervision.feed(instance, end)
-        if is_ended:
-            self._to_acknowledge(instance, run)
+        What the table does not hold is decided before any row is taken: a row
+        can lead to orders that the table does not hold either.
+        """
+        rows = sorted(rows, key=lambda row: row["run"])
+        held = {(row["instance"], row["run"]) for row in rows}
+        vanished = [
+            (record.key, record.run)
+            for record in self._registry.records("instance").values()
+            if isinstance(record, InstanceRecord)
+            and record.state in HAS_PROCESS
+            and (record.key, record.run) not in held
+        ]
+        self._supervision.taking_over(held)
+        if is_new_boot:
+            self._take_new_boot(rows)
+        for row in rows:
+            if not (is_new_boot and is_unseen(row)):
+                self._take_row(row)
+            if row["state"] == "ended":
+                self._to_acknowledge(row["instance"], row["run"])
+        if not is_new_boot:
+            for key, run in vanished:
+                self._supervision.feed(key, inputs.Vanished(run=run))
+        self._supervision.taking_over(())
+        self._tell_unclaimed(
+            [row for row in rows if row["state"] != "ended" and self._record_of(row) is None]
+        )
+
+    def _take_new_boot(self, rows: Sequence[Message]) -> None:
+        """The host was started anew: what lived before ended with it, later runs than the journal's too."""
+        for row in rows:
+            record = self._record_of(row)
+            if is_unseen(row) and record is not None and row["run"] > record.run:
+                self._supervision.feed(row["instance"], _found(row))
+        for key in tuple(self._registry.records("instance")):
+            self._supervision.feed(key, inputs.Rebooted())
+
+    def _take_row(self, row: Message) -> None:
+        """One run of the table: found first where the journal is behind, then its end if it has one."""
+        record = self._record_of(row)
+        if record is None or row["run"] < record.run:
+            return
+        if row["run"] > record.run or row["state"] == "running":
+            self._supervision.feed(row["instance"], _found(row))
+        if row["state"] == "ended":
+            failure = row.get("failure")
+            end = _ended_row(row) if failure is None else _failed_row(row, failure)
+            self._supervision.feed(row["instance"], end)
+
+    def _record_of(self, row: Message) -> InstanceRecord | None:
+        return self._registry.instance(row["instance"])
 
     def _to_acknowledge(self, instance: str, run: int) -> None:
         self._unacknowledged.append((self._registry.version, instance, run))
@@ -140,10 +160,12 @@ class Processes:
 
     def _refused(self, message: Message) -> None:
         """The guardian would not start it: it holds another run, or that number is used."""
+        if message["live_run"] == message["run"]:
+            return  # ordered twice; the one that lives is the one that was meant
         self._supervision.feed(
             message["instance"],
             inputs.StartFailed(
-                run=message["run"], stage=REFUSED_STAGE, errno=0, at=self._supervision.moment().wall
+                run=message["run"], stage=REFUSED, errno=0, at=self._supervision.moment().wall
             ),
         )
 
@@ -167,8 +189,9 @@ class Processes:
         self._issues.open(IssueKind.ORPHANS, subject, text, ORPHANS_REMEDY)
 
 
-def _has_row(rows: Sequence[Message], run: int) -> bool:
-    return any(row["run"] == run for row in rows)
+def is_unseen(row: Message) -> bool:
+    """Whether the run is over and nobody can say how."""
+    return bool(row["state"] == "ended" and row["status"] is None and row.get("failure") is None)
 
 
 def _spawned(message: Message) -> inputs.Spawned:

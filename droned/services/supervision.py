@@ -13,6 +13,7 @@ kill -9 or a reboot, has its timers too.
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -45,6 +46,22 @@ SELF = "droned"
 
 HELD_AGAIN_S = 1.0
 """How often held effects ask again whether the journal has recovered."""
+
+
+class Hold(enum.Enum):
+    """Whether a commit's effects wait until it is on disk."""
+
+    NO = enum.auto()
+    """They do not: the guardian's table is their record."""
+    WHILE_WRITABLE = enum.auto()
+    """They do, unless the journal cannot write: stops, which must always work.
+
+    A kill -9 between the signal and the disk would make a death by our own
+    TERM look like an end of the program's own.
+    """
+    ALWAYS = enum.auto()
+    """They do, however long that takes: what is defined."""
+
 
 LaunchOf = Callable[[AppRecord, InstanceRecord], Mapping[str, object]]
 LookAt = Callable[[AppRecord, InstanceRecord], Awaitable[bool]]
@@ -185,14 +202,14 @@ class Supervision:
         action: ActionRecord | None = None,
         changes: Sequence[RecordChange] = (),
         occurrences: Sequence[Occurrence] = (),
-        holds_effects: bool = False,
+        hold: Hold = Hold.NO,
         moment: Moment | None = None,
     ) -> Commit:
         """Step all of these instances and make it one version, with `changes` before and their effects after.
 
-        `action` is the new action that these steps execute. With
-        `holds_effects` the effects wait until the version is durable. Raises
-        what a refused step raises, before anything has changed.
+        `action` is the new action that these steps execute; `hold` says whether
+        the effects wait for the disk. Raises what a refused step raises, before
+        anything has changed.
         """
         moment = moment or self.moment()
         outcomes = [(record, app, step(record, app, what, moment)) for record, app, what in given]
@@ -221,7 +238,7 @@ class Supervision:
             if each.state is not ActionState.RUNNING:
                 told.append(_action_ended(each))
         done = self._registry.commit(made, told, moment=moment, actor=actor, cause=cause, given=_named(given))
-        self._follow(done, outcomes, holds_effects)
+        self._follow(done, outcomes, hold)
         return done
 
     def _issue(self, key: str) -> IssueRecord | None:
@@ -244,13 +261,13 @@ class Supervision:
     # --- what follows a commit
 
     def _follow(
-        self, done: Commit, outcomes: Sequence[tuple[InstanceRecord, AppRecord, Outcome]], holds_effects: bool
+        self, done: Commit, outcomes: Sequence[tuple[InstanceRecord, AppRecord, Outcome]], hold: Hold
     ) -> None:
         apps: set[str] = set()
         held: list[str] = []
         for record, app, outcome in outcomes:
             self._arm(record.key)
-            if holds_effects and outcome.effects and record.key not in self._held:
+            if hold is not Hold.NO and outcome.effects and record.key not in self._held:
                 self._held[record.key] = []
                 held.append(record.key)
             for effect in outcome.effects:
@@ -262,15 +279,15 @@ class Supervision:
             if app.name in self._rolling:
                 apps.add(app.name)
         if held:
-            self._run(self._release(held, done.version), "effects that wait for the disk")
+            self._run(self._release(held, done.version, hold), "effects that wait for the disk")
         for name in apps:
             self._queue.append(partial(self.replace_outdated, name))
         if apps:
             self._drain()
 
-    async def _release(self, keys: Sequence[str], version: int) -> None:
-        """Perform what is held for these instances once `version` is on disk."""
-        while not self._is_closed and not await self._when_durable(version):
+    async def _release(self, keys: Sequence[str], version: int, hold: Hold) -> None:
+        """Perform what is held for these instances once `version` is on disk, or cannot be put there."""
+        while not await self._when_durable(version) and hold is Hold.ALWAYS and not self._is_closed:
             await self._sleep(HELD_AGAIN_S)
         for key in keys:
             for effect in self._held.pop(key, ()):
@@ -354,7 +371,8 @@ class Supervision:
         if key is not None:
             record = self._registry.instance(key)
             assert record is not None
-            self.commit(((record, app, inputs.Replace()),), actor=SELF, cause=app.cause)
+            given = ((record, app, inputs.Replace()),)
+            self.commit(given, actor=SELF, cause=app.cause, hold=Hold.WHILE_WRITABLE)
 
 
 def _named(given: Sequence[Given]) -> tuple[str, str, Mapping[str, object]] | None:

@@ -47,6 +47,7 @@ class Spine:
         self.spawner = FakeSpawner()
         self.durable_up_to: int | None = None
         """None: everything is durable at once; else the last version on disk."""
+        self.is_degraded = False
         self.waiting: list[tuple[int, Deferred[bool]]] = []
         self.is_startable = False
         self.settings: list[Any] = []
@@ -98,6 +99,8 @@ class Spine:
 
     async def when_durable(self, version: int) -> bool:
         """As the journal's."""
+        if self.is_degraded:
+            return False
         if self.durable_up_to is None or version <= self.durable_up_to:
             return True
         waiting: Deferred[bool] = Deferred()

@@ -390,6 +390,60 @@ def test_a_table_ahead_of_the_journal_is_believed(spine: Spine) -> None:
     assert spine.spawner.spawned == [("web/0", 1)]
 
 
+def test_what_follows_from_an_end_in_the_table_is_ordered_once(spine: Spine) -> None:
+    spine.configure(app(restart=RestartPolicy(delay_s=0.0)))
+    spine.up("web/0", 501)
+    spine.processes.take_over([row(1, "ended", status=CRASHED, ended_at=2.0)], is_new_boot=False)
+    assert spine.spawner.spawned == [("web/0", 1), ("web/0", 2)]
+
+
+def test_an_order_that_was_given_twice_does_no_harm(spine: Spine) -> None:
+    spine.configure(app())
+    spine.tell("web/0", {"type": "refused", "run": 1, "live_run": 1, "last_run": 1})
+    spine.up("web/0")
+    assert spine.record("web/0").state is State.RUNNING
+
+
+def test_what_lives_after_a_reboot_is_not_declared_gone(spine: Spine) -> None:
+    """The daemon that began after the reboot was killed before its first commit was on disk."""
+    spine.configure(app())
+    spine.up("web/0", 501)
+    gone = row(1, "ended", seen=False, ended_at=2.0)
+    spine.processes.take_over([gone, row(2)], is_new_boot=True)
+    record = spine.record("web/0")
+    assert (record.run, record.pid, record.state) == (2, 502, State.RUNNING)
+    assert spine.spawner.acknowledged == []
+
+
+def test_a_label_that_comes_back_while_it_is_removed_stays(spine: Spine) -> None:
+    spine.configure(app(labels=("0", "1")))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.configure(app(labels=("0",)))
+    spine.configure(app(labels=("0", "1")))
+    spine.tell("web/1", ended(1, 15))
+    assert spine.record("web/1").state is State.STARTING
+
+
+def test_a_restarts_signal_waits_for_the_disk(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.durable_up_to = spine.registry.version
+    spine.run(spine.command("restart", "web/0"), "restart")
+    assert spine.spawner.signals == []
+    spine.make_durable(spine.registry.version)
+    assert [number for _, _, number, _ in spine.spawner.signals] == [15]
+
+
+def test_a_stop_does_not_wait_for_a_disk_that_cannot_be_written(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.is_degraded = True
+    receipt = result_of(spine.command("stop", "web/0"))
+    assert not receipt.durable
+    assert [number for _, _, number, _ in spine.spawner.signals] == [15]
+
+
 def test_a_run_that_nobody_holds_ended_unseen(spine: Spine) -> None:
     spine.configure(app())
     spine.up("web/0", 501)
