@@ -224,6 +224,8 @@ class JournalService(Service):
         if self._is_closed:
             return
         self._is_closed = True
+        # Taken now: what is committed from here on is not the journal's any more.
+        snapshot = self._snapshot() if self._is_open else None
         for timer in (self._timer, self._verify_timer):
             if timer is not None:
                 timer.cancel()
@@ -231,13 +233,13 @@ class JournalService(Service):
         if self._is_busy:
             self._idle = Deferred()
             await self._idle
-        if self._is_open:
+        if snapshot is not None:
             self._is_busy = True
             was_written = True
             while was_written and not self._queue.is_empty:
                 was_written = await self._attempt()
             if was_written and not self.is_degraded:
-                await self._close_files()
+                await self._close_files(snapshot)
         self._answer(lambda version: version <= self._durable)
 
     def _schedule(self) -> None:
@@ -335,12 +337,10 @@ class JournalService(Service):
         except OSError:
             pass  # the records are on disk; the next snapshot is due in as many again
 
-    async def _close_files(self) -> None:
+    async def _close_files(self, snapshot: Snapshot) -> None:
         try:
-            if self._since_snapshot:
-                snapshot = self._snapshot()
-                if snapshot.version == self._durable:
-                    await self._take_snapshot(snapshot)
+            if self._since_snapshot and snapshot.version == self._durable:
+                await self._take_snapshot(snapshot)
             await self._pool.run(self._files.close, self._durable, self._durable_digest)
         except (OSError, DronedError) as error:
             self._cannot_write(error)

@@ -24,6 +24,8 @@ class World:
         self.registry = Registry(failed=lambda subscriber: None)
         self.commits: list[Commit] = []
         self.states: dict[int, States] = {0: {}}
+        self.remembers = True
+        """Whether commits and states are kept."""
         self.registry.subscribe(self._remember)
 
     def step(self) -> Commit:
@@ -65,6 +67,8 @@ class World:
         return [self.step() for _ in range(count)]
 
     def _remember(self, commit: Commit) -> None:
+        if not self.remembers:
+            return
         self.commits.append(commit)
         state = dict(self.states[commit.version - 1])
         for change in commit.changes:
