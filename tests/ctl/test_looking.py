@@ -267,4 +267,4 @@ def test_a_slow_daemon_never_holds_up_a_tab_key(
     monkeypatch.setenv("COMP_CWORD", "2")
     began = time.monotonic()
     assert ctl().out.strip() == ""
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.8
