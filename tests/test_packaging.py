@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from droned.daemon import main as daemon
+from droned.guardian import orders
+from droned.models.version import VERSION
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SCRIPTS = sorted(path for path in (ROOT / "bin").iterdir() if path.suffix != ".sh")
 SHELL = [*sorted((ROOT / "bin").iterdir()), ROOT / "etc/droned.init"]
+
+
+def test_every_program_names_the_same_release() -> None:
+    """The guardian may import nothing of ours and so says it itself; from a checkout there is no metadata."""
+    assert orders.RELEASE == VERSION
+    assert daemon.release() == VERSION
 
 
 @pytest.mark.parametrize("target", PROJECT["project"]["scripts"].values())
