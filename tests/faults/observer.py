@@ -41,7 +41,7 @@ class History:
 
     lives: tuple[Life, ...]
     longest_gap_s: float | None = None
-    """The longest time between two looks; None while the observer still runs."""
+    """The longest time between two looks; None before the first account of it."""
 
     def of(self, name: str) -> tuple[Life, ...]:
         """The lives under one name, in the order of their first sight."""

@@ -11,7 +11,7 @@
  *     - NANOSECONDS PID STARTTIME NAME     dead (perhaps not yet reaped)
  *     x NANOSECONDS PID STARTTIME END      how it ended, as the kernel tells once it is reaped (Linux 6.15 and
  *                                          later): 7, s9, or ? when it does not tell
- *     g NANOSECONDS LONGEST SCANS          at the end: longest time between two looks, number of looks
+ *     g NANOSECONDS LONGEST LOOKS          now and then and at the end: longest time between two looks, their number
  *
  * Before a new process is written down all deaths are taken from the kernel. A supervisor that starts a program
  * again after it has reaped it is therefore never seen as having two.
@@ -286,6 +286,8 @@ int main(int argc, char **argv)
             if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
                 look_at((pid_t)atol(entry->d_name), argv[1], round);
         forget_strangers(round);
+        if (round % OLD_EVERY == 0)
+            fprintf(out, "g %lld %lld %u\n", (long long)now, (long long)longest_ns, round);
         fflush(out);
         next_ns += period_ns;
         while (!is_over && (now = monotonic_ns()) < next_ns)

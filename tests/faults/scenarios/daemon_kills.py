@@ -185,8 +185,10 @@ def judge(
     history = observer.history()
     verdict.faults += model.doubled(history)
     verdict.faults += model.disturbed(history, (f"steady/{label}" for label in range(size.steady)))
+    runs = model.runs_of([*stamps, *site.stamps.new()], history)
+    late_s = model.LATE_S + (history.longest_gap_s or 0.0)
     for key, orders in commander.orders.items():
-        verdict.faults += [f"{key}: {fault}" for fault in model.disobeyed(orders, history.of(key))]
+        verdict.faults += [f"{key}: {fault}" for fault in model.disobeyed(orders, runs[key], late_s)]
     verdict.faults += commander.failures
     verdict.faults += model.misremembered(truth, told)
     rows = site.api.instances()
