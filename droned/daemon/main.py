@@ -14,6 +14,7 @@ from importlib import import_module
 
 from droned.daemon.options import RunOptions, run_options
 from droned.errors import BadRequest, CannotRun, DronedError
+from droned.models.version import VERSION
 
 HELP = """usage: droned COMMAND [OPTIONS]
 
@@ -43,23 +44,13 @@ def _command(arguments: list[str]) -> int:
 
             _become_guardian(run_options(demo_command(rest), os.getuid(), os.environ))
         case ["version"] | ["--version"]:
-            print(f"droned {release()}")
+            print(f"droned {VERSION}")
         case [] | ["-h"] | ["--help"] | ["help"]:
             print(HELP)
             return 0 if arguments else 2
         case [other, *_]:
             raise BadRequest(f'cannot do "{other}": the commands are run, demo and version')
     return 0
-
-
-def release() -> str:
-    """The release of the installed package."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("droned")
-    except PackageNotFoundError:
-        return "unreleased"
 
 
 def _become_guardian(options: RunOptions) -> None:
@@ -104,7 +95,7 @@ def daemon_main(argv: Sequence[str]) -> int:
     install_reactor(options.reactor)
     from droned.daemon.run import run_daemon
 
-    return run_daemon(options, release())
+    return run_daemon(options, VERSION)
 
 
 def install_reactor(name: str) -> None:

@@ -38,6 +38,7 @@ def instance_row(record: InstanceRecord, server: str) -> dict[str, object]:
         "pid": record.pid,
         "run": record.run,
         "started_at": rfc3339(record.started_at),
+        "since": rfc3339(record.since),
         "restarts": record.restarts,
         "exit": None if record.exit is None else exit_shape(record.exit),
         "next_start_at": rfc3339(due.at) if due is not None and due.kind in _STARTS else None,
