@@ -81,6 +81,8 @@ class Measured:
     series: dict[tuple[int, str, str], list[float]] = field(default_factory=dict)
     others: list[float] = field(default_factory=list)
     """Shares (0.0-1.0) of the machine that others used when a life began."""
+    stolen: list[float] = field(default_factory=list)
+    """Shares of the machine that its host gave to others during each life."""
     faults: list[str] = field(default_factory=list)
     """Measurements that could not be made, and why."""
 

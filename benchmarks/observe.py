@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -26,25 +27,37 @@ def pss_bytes(pids: Iterable[int]) -> int:
     return total
 
 
-def busy_share(over_s: float) -> float:
-    """Share (0.0-1.0) of all processors that anybody used in the next `over_s` seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticks:
+    """How the time of all processors was spent since the boot, in clock ticks."""
 
-    def read() -> tuple[int, int]:
-        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        return sum(ticks), ticks[3] + ticks[4]
+    idle: int
+    stolen: int
+    """Wanted by this machine and given to another by the host of virtual machines."""
+    total: int
 
-    all_before, idle_before = read()
-    time.sleep(over_s)
-    all_after, idle_after = read()
-    return 1.0 - (idle_after - idle_before) / max(1, all_after - all_before)
+    def shares_since(self, before: Ticks) -> tuple[float, float]:
+        """Shares (0.0-1.0) of the time since then: used by anybody here, and stolen."""
+        passed = max(1, self.total - before.total)
+        stolen = (self.stolen - before.stolen) / passed
+        return 1.0 - (self.idle - before.idle) / passed - stolen, stolen
+
+
+def ticks() -> Ticks:
+    """The account of now."""
+    fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return Ticks(idle=fields[3] + fields[4], stolen=fields[7], total=sum(fields))
 
 
 def quiet_machine(within_s: float = 60.0, most: float = 0.1) -> float:
     """Wait, within reason, until others use less than `most` of the machine; the share that they use then."""
     deadline = time.monotonic() + within_s
-    while (share := busy_share(1.0)) > most and time.monotonic() < deadline:
-        pass
-    return share
+    while True:
+        before = ticks()
+        time.sleep(1.0)
+        used, _ = ticks().shares_since(before)
+        if used <= most or time.monotonic() >= deadline:
+            return used
 
 
 def become_quiet(pids: Iterable[int], within_s: float = 20.0) -> None:

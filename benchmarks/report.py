@@ -144,11 +144,12 @@ def document(
     """The whole page."""
     lines = ["# Results", "", INTRODUCTION, "", *head(arguments)]
     if measured is not None and measured.others:
-        others = [100 * share for share in measured.others]
+        others, stolen = ([100 * share for share in found] for found in (measured.others, measured.stolen))
         lines[-1] += "  "
         lines.append(
-            f"Others used {statistics.median(others):.0f} % of the machine (at most {max(others):.0f} %) "
-            "when a life of a manager began"
+            f"Noise: others used {statistics.median(others):.0f} % of the machine (at most "
+            f"{max(others):.0f} %) when a life of a manager began; the host of this virtual machine "
+            f"withheld {statistics.median(stolen):.0f} % of its time (at most {max(stolen):.0f} %) during one"
         )
     if measured is not None:
         lines += [

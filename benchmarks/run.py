@@ -48,7 +48,10 @@ def lives(rows: Sequence[Row], managers: Sequence[str], effort: Effort) -> Measu
                     measured.others.append(observe.quiet_machine(0.0 if effort.is_quick else PATIENCE_S))
                     others = f"others use {100 * measured.others[-1]:.0f} %"
                     say(f"run {run + 1} of {effort.runs}: {name}, {count} programs; {others}")
+                    before = observe.ticks()
                     _live(name, count, rows_now, effort, measured)
+                    measured.stolen.append(observe.ticks().shares_since(before)[1])
+                    say(f"  stolen by the host: {100 * measured.stolen[-1]:.0f} %")
     return measured
 
 
