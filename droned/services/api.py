@@ -18,15 +18,19 @@ from droned.drivers.local_socket import LocalPort, listen, peer_of, socket_group
 from droned.errors import NotNow
 from droned.models.places import LONGEST_SOCKET_PATH
 from droned.models.policy import DaemonSettings
-from droned.models.ports import IClock, IJournal, IPool, IServicePlugin, ITimers, Runner
+from droned.models.ports import IClock, IPool, IServicePlugin, ITimers, Runner
 from droned.models.registry import Registry
 from droned.web.channel import Limits
-from droned.web.feed import EventFeed
-from droned.web.past import Past
+from droned.web.feed import Durability, EventFeed
+from droned.web.past import Journal, Past
 from droned.web.resource import Api
 from droned.web.root import Root, root
 from droned.web.site import ApiSite
 from droned.web.status import StatusBodies
+
+
+class ApiJournal(Journal, Durability, Protocol):
+    """What the API asks of the journal."""
 
 
 class ApiContext(Protocol):
@@ -34,7 +38,7 @@ class ApiContext(Protocol):
 
     registry: Registry
     dispatcher: Dispatcher
-    journal: IJournal
+    journal: ApiJournal
     clock: IClock
     timers: ITimers
     reactor: Any
@@ -94,7 +98,7 @@ class ApiService(Service):
         *,
         registry: Registry,
         dispatcher: Dispatcher,
-        journal: IJournal,
+        journal: ApiJournal,
         clock: IClock,
         timers: ITimers,
         reactor: Any,

@@ -12,14 +12,15 @@ Rules of this module:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
+from typing import Protocol
 
 from twisted.logger import Logger
 
 from droned.commands.arguments import WHOLE_VERSION, Position, position_text
 from droned.models.events import Event
-from droned.models.ports import IClock, IJournal, ITimers, Runner
+from droned.models.ports import IClock, ITimers, Runner
 from droned.models.registry import Commit, Registry
 from droned.web.documents import encode
 from droned.web.shapes import event_shape
@@ -60,6 +61,14 @@ class Told:
         return self._body
 
 
+class Durability(Protocol):
+    """What is asked of the journal."""
+
+    def when_durable(self, version: int) -> Awaitable[bool]:
+        """True once `version` is on disk; False when the journal cannot write it now."""
+        ...
+
+
 class EventFeed:
     """The events of late, in order, and whoever wants to hear of new ones."""
 
@@ -67,7 +76,7 @@ class EventFeed:
         self,
         *,
         registry: Registry,
-        journal: IJournal,
+        journal: Durability,
         clock: IClock,
         timers: ITimers,
         run: Runner,

@@ -158,7 +158,7 @@ class History(InstanceResource):
 
     async def _history(self, query: Query) -> Answer:
         found = await self.api.past.last_events(
-            lambda event: event.subject == self.key, query["limit"], query["since"] or (0, 0)
+            lambda event: event.subject == self.key, query["limit"], query["since"] or (0, 0), self.key
         )
         if not found.events:
             self.record()

@@ -9,9 +9,9 @@ journal cannot give is left out, and the answer tells that it is not complete.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
@@ -19,7 +19,7 @@ from droned.commands.arguments import WHOLE_VERSION, Position
 from droned.errors import DronedError
 from droned.journal.codec import events_of
 from droned.models.events import Event, EventType
-from droned.models.ports import IJournal, IPool
+from droned.models.ports import IPool
 from droned.models.records import Exit, InstanceRecord
 from droned.models.registry import Commit, Registry
 from droned.web.documents import rfc3339
@@ -30,9 +30,13 @@ Wants = Callable[[Event], bool]
 Record = Mapping[str, Any]
 """A commit as the journal has it, decoded."""
 
+READ_AT_ONCE = 10_000
+"""Versions that are asked of the journal at once: they are in memory meanwhile."""
 FIRST_WINDOW = 1_000
 MOST_LOOKED_AT = 50_000
-"""Versions that a question for "the last few" goes back at most."""
+"""Versions that a question for "the last few" goes back at most …"""
+MOST_LOOKED_AT_FOR_ONE = 500_000
+"""… and when it is about one instance, for which the journal is searched as text."""
 LONGEST_CHAIN = 50
 KEPT_EXITS = 5
 """Exits of each instance that are kept in memory."""
@@ -60,30 +64,52 @@ class Found:
     """False when the journal could not be read, or goes back further than was looked."""
 
 
-class JournalReader:
-    """The events behind a place in the journal, in batches that a thread makes."""
+class Journal(Protocol):
+    """What is asked of the journal."""
 
-    def __init__(self, pool: IPool, records: Iterator[Record], position: Position) -> None:
+    def read(
+        self, since: int, until: int | None, containing: str = ""
+    ) -> Awaitable[Iterator[Mapping[str, object]]]:
+        """The records with `since` < version <= `until`; only those with that text in their JSON."""
+        ...
+
+
+class JournalReader:
+    """The events behind a place in the journal, some at a time."""
+
+    def __init__(self, journal: Journal, pool: IPool, position: Position, until: int) -> None:
+        version, index = position
+        self._journal = journal
         self._pool = pool
-        self._records = records
         self._position = position
+        self._since = max(version if index >= WHOLE_VERSION else version - 1, 0)
+        self._until = until
+        self._events: list[Event] = []
         self.first_version: int | None = None
-        """The version that the journal's answer began with, once a batch was read."""
-        self.is_over = False
+        """The first version that the journal had, once there was one."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more."""
+        return not self._events and self._since >= self._until
 
     async def batch(self, most: int) -> list[Event]:
-        """The next events, at least one unless it `is_over`; about so many at most."""
-        events, first, is_over = await self._pool.run(_pull, self._records, self._position, most)
-        if self.first_version is None:
-            self.first_version = first
-        self.is_over = is_over
-        return events
+        """The next events, at most so many; none says nothing yet about the end."""
+        if not self._events and not self.is_over:
+            until = min(self._since + READ_AT_ONCE, self._until)
+            records = await self._journal.read(self._since, until)
+            self._events, first = await self._pool.run(_pull, records, self._position)
+            if self.first_version is None:
+                self.first_version = first
+            self._since = until
+        taken, self._events = self._events[:most], self._events[most:]
+        return taken
 
 
 class Past:
     """Asks the feed and the journal about what happened."""
 
-    def __init__(self, registry: Registry, feed: EventFeed, journal: IJournal, pool: IPool) -> None:
+    def __init__(self, registry: Registry, feed: EventFeed, journal: Journal, pool: IPool) -> None:
         self._feed = feed
         self._journal = journal
         self._pool = pool
@@ -91,12 +117,9 @@ class Past:
         self.stop: Callable[[], None] = registry.subscribe(self._remember_exits)
         """Ends the subscription to the registry."""
 
-    async def reader(self, position: Position, until: int) -> JournalReader:
+    def reader(self, position: Position, until: int) -> JournalReader:
         """Everything behind `position` up to version `until`, from the journal."""
-        version, index = position
-        since = version if index >= WHOLE_VERSION else version - 1
-        records = await self._journal.read(max(since, 0), until)
-        return JournalReader(self._pool, records, position)
+        return JournalReader(self._journal, self._pool, position, until)
 
     async def next_events(self, wants: Wants, position: Position, limit: int) -> tuple[list[Event], Position]:
         """The first `limit` wanted events behind `position`, and the place to go on from."""
@@ -105,7 +128,7 @@ class Past:
             return found, position
         while not self._feed.covers(position):
             until = self._feed.version
-            reader = await self.reader(position, until)
+            reader = self.reader(position, until)
             while not reader.is_over:
                 for event in await reader.batch(limit):
                     if wants(event):
@@ -120,8 +143,10 @@ class Past:
                     return found, told.position
         return found, max(position, (self._feed.version, WHOLE_VERSION))
 
-    async def last_events(self, wants: Wants, limit: int, since: Position = (0, 0)) -> Found:
-        """The last `limit` wanted events, none of them before `since`."""
+    async def last_events(
+        self, wants: Wants, limit: int, since: Position = (0, 0), key: str | None = None
+    ) -> Found:
+        """The last `limit` wanted events, none of them before `since`; `key`: they are all about this one."""
 
         def wanted(event: Event) -> bool:
             return (event.version, event.index) > since and wants(event)
@@ -129,7 +154,7 @@ class Past:
         if limit <= 0:
             return Found(events=[], exits=[])
         found = Found(events=[told.event for told in self._feed.everything() if wanted(told.event)], exits=[])
-        await self._go_back(found, wanted, None, since[0], lambda: len(found.events) >= limit)
+        await self._go_back(found, wanted, key, since[0], lambda: len(found.events) >= limit)
         found.events = found.events[-limit:]
         return found
 
@@ -156,7 +181,7 @@ class Past:
 
     async def why(self, key: str) -> list[Event]:
         """The last event of an instance and, one after another, what caused it; newest first."""
-        last = await self.last_events(lambda event: event.subject == key, 1)
+        last = await self.last_events(lambda event: event.subject == key, 1, key=key)
         chain: list[Event] = []
         event = last.events[-1] if last.events else None
         while event is not None and len(chain) < LONGEST_CHAIN:
@@ -196,7 +221,7 @@ class Past:
         told = self._feed.at_version(version)
         if told:
             return [each.event for each in told]
-        reader = await self.reader((version - 1, WHOLE_VERSION), version)
+        reader = self.reader((version - 1, WHOLE_VERSION), version)
         return await reader.batch(1_000)
 
     async def _cause_at(self, version: int) -> int:
@@ -207,22 +232,22 @@ class Past:
         self, found: Found, wants: Wants, key: str | None, lowest: int, is_enough: Callable[[], bool]
     ) -> None:
         """Put what the journal has before the feed's events in front of them, window by window."""
-        upper = self._feed.floor[0]
-        floor, window, lookable = self._feed.floor, FIRST_WINDOW, MOST_LOOKED_AT
+        floor = self._feed.floor
+        upper, window = floor[0], FIRST_WINDOW
+        lookable = MOST_LOOKED_AT if key is None else MOST_LOOKED_AT_FOR_ONE
+        containing = "" if key is None else f'"{key}"'
         try:
             while upper > lowest and lookable > 0 and not is_enough():
                 window = min(window, lookable)
                 lower = max(lowest - 1, upper - window, 0)
-                records = await self._journal.read(lower, upper)
-                events, exits, has_records = await self._pool.run(_gather, records, floor, wants, key)
-                if not has_records:
-                    return  # older than all that is kept
+                records = await self._journal.read(lower, upper, containing)
+                events, exits = await self._pool.run(_gather, records, floor, wants, key)
                 found.events[:0] = events
                 known = {each["run"] for each in found.exits}
                 found.exits[:0] = [each for each in exits if each["run"] not in known]
                 upper = lower
                 lookable -= window
-                window *= 4
+                window = window * 4 if key is not None else min(window * 4, READ_AT_ONCE)
         except (DronedError, OSError):
             _log.failure(
                 "cannot look up in the journal what happened before version {version}", version=upper
@@ -236,28 +261,24 @@ def _root_of(events: list[Event]) -> Event | None:
     return next((event for event in events if event.type in ROOTS), None)
 
 
-def _pull(records: Iterator[Record], position: Position, most: int) -> tuple[list[Event], int | None, bool]:
-    """Runs in a thread: some events behind `position`, the first version seen, whether that was all."""
+def _pull(records: Iterator[Record], position: Position) -> tuple[list[Event], int | None]:
+    """Runs in a thread: the events behind `position`, and the first version seen."""
     events: list[Event] = []
     first: int | None = None
     for record in records:
         if first is None:
             first = record["version"]
         events += [event for event in events_of(record) if (event.version, event.index) > position]
-        if len(events) >= most:
-            return events, first, False
-    return events, first, True
+    return events, first
 
 
 def _gather(
     records: Iterator[Record], floor: Position, wants: Wants, key: str | None
-) -> tuple[list[Event], list[dict[str, object]], bool]:
-    """Runs in a thread: wanted events up to `floor`, exits of instance `key`, whether anything was there."""
+) -> tuple[list[Event], list[dict[str, object]]]:
+    """Runs in a thread: the wanted events up to `floor`, the exits of the instance `key`."""
     events: list[Event] = []
     exits: dict[object, dict[str, object]] = {}
-    has_records = False
     for record in records:
-        has_records = True
         events += [
             event for event in events_of(record) if (event.version, event.index) <= floor and wants(event)
         ]
@@ -268,7 +289,7 @@ def _gather(
                     exit_ = fields.get("exit")
                     if exit_ is not None:
                         exits[exit_["run"]] = _exit_from_journal(exit_)
-    return events, list(exits.values()), has_records
+    return events, list(exits.values())
 
 
 def _exit_from_journal(fields: Mapping[str, Any]) -> dict[str, object]:

@@ -118,7 +118,7 @@ class EventStream:
 
     async def _catch_up(self) -> None:
         until = self._feed.version
-        reader = await self._past.reader(self._position, until)
+        reader = self._past.reader(self._position, until)
         is_first = True
         while not reader.is_over and not self._is_over:
             events = await reader.batch(BATCH)

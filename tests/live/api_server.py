@@ -57,8 +57,10 @@ class FileJournal:
     def when_durable(self, version: int) -> Awaitable[bool]:
         return succeed(True)
 
-    def read(self, since: int, until: int | None) -> Awaitable[Iterator[Mapping[str, object]]]:
-        return succeed(self._read(since, until))
+    def read(
+        self, since: int, until: int | None, containing: str = ""
+    ) -> Awaitable[Iterator[Mapping[str, object]]]:
+        return succeed(each for each in self._read(since, until) if containing in str(each).replace("'", '"'))
 
     def head(self) -> int:
         """The last version, 0 when there is none."""

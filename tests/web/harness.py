@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
@@ -91,11 +91,13 @@ class ScriptedJournal:
         for each in waiting:
             each.callback(True)
 
-    def read(self, since: int, until: int | None) -> Awaitable[Iterator[Mapping[str, object]]]:
+    def read(
+        self, since: int, until: int | None, containing: str = ""
+    ) -> Awaitable[Iterator[Mapping[str, object]]]:
         self.reads.append((since, until))
         if self.fault is not None:
             raise self.fault
-        decoded = (decode_commit(record) for record in self.records)
+        decoded = (decode_commit(record) for record in self.records if containing.encode() in record)
         return succeed(
             record
             for record in decoded
@@ -132,11 +134,30 @@ class Reply:
         return self.body.decode()
 
 
+class NarrowTransport(StringTransportWithDisconnection):
+    """A transport whose buffer is full once it holds more than `most` bytes."""
+
+    most: int | None = None
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._look()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        super().writeSequence(data)
+        self._look()
+
+    def _look(self) -> None:
+        if self.most is not None and len(self.value()) > self.most:
+            channel: Any = self.protocol
+            channel.pauseProducing()
+
+
 class Client:
     """One connection; what it was answered so far is in `replies`."""
 
     def __init__(self, place: Place) -> None:
-        self.transport = StringTransportWithDisconnection()
+        self.transport = NarrowTransport()
         self.channel: ApiChannel = place.site.buildProtocol(UNIXAddress(b"/run/droned.sock"))
         self.transport.protocol = self.channel
         self.channel.makeConnection(self.transport)
