@@ -40,14 +40,14 @@ class Daemon(ApiResource):
     command = "daemon-status"
 
     def get(self, request: ApiRequest, query: Query) -> Answer:
-        """What the daemon says of itself, and what the registry adds."""
+        """What the registry knows, and what the daemon says of itself, which wins."""
         server = self.api.registry.records("server").get("server")
         return answer(
             {
-                **self.api.daemon_status(),
                 "server": self.api.server,
                 "boot_id": server.boot_id if isinstance(server, ServerRecord) else None,
                 "issues": len(self.api.registry.records("issue")),
                 "registry_version": self.api.registry.version,
+                **self.api.daemon_status(),
             }
         )
