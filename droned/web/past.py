@@ -35,7 +35,7 @@ READ_AT_ONCE = 10_000
 FIRST_WINDOW = 1_000
 MOST_LOOKED_AT = 50_000
 """Versions that a question for "the last few" goes back at most …"""
-MOST_LOOKED_AT_FOR_ONE = 500_000
+MOST_LOOKED_AT_FOR_ONE = 200_000
 """… and when it is about one instance, for which the journal is searched as text."""
 LONGEST_CHAIN = 50
 KEPT_EXITS = 5

@@ -142,7 +142,7 @@ class ApiRequest(Request):
                 failure_id=failure_id,
             )
             status, body = internal_problem(failure_id)
-        if self.startedWriting:
+        if self.startedWriting and not self.is_gone:
             self.channel.abort()
         else:
             self.reply(Answer(body=body, status=status, content_type=PROBLEM, headers=headers))

@@ -14,8 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from droned.commands.dispatcher import Dispatcher
 from droned.commands.table import COMMANDS, Role, check_query
-from droned.commands.targets import no_such
-from droned.errors import DronedError, NoSuchTarget, NotAllowed, WrongMethod
+from droned.errors import NoSuchTarget, NotAllowed, WrongMethod
 from droned.models.ports import ITimers
 from droned.models.registry import Registry
 from droned.web.feed import EventFeed
@@ -159,8 +158,3 @@ def require(request: ApiRequest, role: Role) -> None:
 def text_of(part: bytes) -> str:
     """A part of a path as text; what is no UTF-8 keeps its bytes as escapes and matches nothing."""
     return part.decode("utf-8", "backslashreplace")
-
-
-def missing(what: str, name: str, known: Any) -> DronedError:
-    """The error for something of that name that is not there."""
-    return no_such(what, name, known)

@@ -152,6 +152,23 @@ def test_a_query_gives_the_same_values_as_json() -> None:
     }
 
 
+def test_counts_in_a_query_are_pairs() -> None:
+    assert check_query(COMMANDS["scale"], {"counts": ["web=4", "db=0"]})["counts"] == {"web": 4, "db": 0}
+
+
+def test_a_flag_is_true_or_false_and_nothing_else() -> None:
+    assert check_arguments(COMMANDS["events"], {"follow": True})["follow"] is True
+    for value in (1, "true", None):
+        with pytest.raises(BadRequest, match="as follow: it must be true or false"):
+            check_arguments(COMMANDS["events"], {"follow": value})
+
+
+def test_a_list_of_texts_is_a_list_of_texts() -> None:
+    for value in ("a", [1], ["a\nb"], ["a"] * 10_001):
+        with pytest.raises(BadRequest, match="as type"):
+            check_arguments(COMMANDS["events"], {"type": value})
+
+
 def test_a_bare_version_stands_behind_all_its_events() -> None:
     since = check_query(COMMANDS["events"], {"since": ["88214"]})["since"]
     assert isinstance(since, tuple)
@@ -173,6 +190,8 @@ def test_a_bare_version_stands_behind_all_its_events() -> None:
         ("actions", {"wait": ["soon"]}),
         ("apps", {"target": ["web"]}),
         ("status", {"after": ["a\nb"]}),
+        ("scale", {"counts": ["web"]}),
+        ("scale", {"counts": ["web=x"]}),
     ],
 )
 def test_a_wrong_query_is_refused(name: str, query: dict[str, list[str]]) -> None:

@@ -241,6 +241,23 @@ def test_an_action_that_has_ended_is_not_waited_for() -> None:
     assert place.client().get(f"/actions/5?wait=30&since={version}").json["action"]["state"] == "failed"
 
 
+def test_the_end_of_the_site_answers_those_who_wait() -> None:
+    place = place_with_action()
+    client = place.client()
+    client.ask("GET", "/api/v1/actions/5?wait=30")
+    place.root.finish()
+    assert client.reply().json["action"]["state"] == "running"
+
+
+def test_an_action_that_is_dropped_while_waited_for_is_not_there() -> None:
+    place = place_with_action()
+    client = place.client()
+    client.ask("GET", "/api/v1/actions/5?wait=30")
+    place.commit([("action", "5", None)])
+    place.turn()
+    assert client.reply().status == 404
+
+
 def test_a_client_that_stops_waiting_leaves_nothing_behind() -> None:
     place = place_with_action()
     place.turn()

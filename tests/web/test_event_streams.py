@@ -138,6 +138,17 @@ def test_a_journal_that_cannot_be_read_ends_the_stream_with_a_gap() -> None:
     assert client.raw.endswith(b"0\r\n\r\n")
 
 
+def test_a_fault_in_the_middle_of_a_stream_cuts_it_off() -> None:
+    """Half an answer cannot become a problem document; the client resumes from its last id."""
+    place = place_with_events(6)
+    place.serve()
+    place.journal.fault = ZeroDivisionError("unforeseen")
+    client = follow(place, "&since=1")
+    assert [line["type"] for line in lines(client)] == ["sync"]
+    assert not client.is_open()
+    place.happens("now")
+
+
 def test_a_slow_reader_gets_a_gap_and_resumes_without_a_loss() -> None:
     place = place_with_events(0, kept=8)
     client = follow(place)
