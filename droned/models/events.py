@@ -30,7 +30,6 @@ class EventType(enum.StrEnum):
     INSTANCE_ENABLED = "instance-enabled"
     INSTANCE_DISABLED = "instance-disabled"
     INSTANCE_SIGNALLED = "instance-signalled"
-    INSTANCE_ADDED = "instance-added"
     INSTANCE_REMOVED = "instance-removed"
     APP_CHANGED = "app-changed"
     CONFIGURATION_LOADED = "configuration-loaded"
@@ -38,10 +37,8 @@ class EventType(enum.StrEnum):
     ISSUE_OPENED = "issue-opened"
     ISSUE_CLOSED = "issue-closed"
     COMMAND_ACCEPTED = "command-accepted"
-    COMMAND_REFUSED = "command-refused"
     ACTION_ENDED = "action-ended"
     SERVICE_STARTED = "service-started"
-    SERVICE_STOPPED = "service-stopped"
     SERVICE_FAILED = "service-failed"
     SERVER_STARTED = "server-started"
     SERVER_STOPPING = "server-stopping"
@@ -65,7 +62,6 @@ MEANINGS: Mapping[EventType, str] = MappingProxyType(
         EventType.INSTANCE_ENABLED: "droned may restart the instance by itself again",
         EventType.INSTANCE_DISABLED: "droned may no longer restart the instance by itself",
         EventType.INSTANCE_SIGNALLED: "a signal was sent on request",
-        EventType.INSTANCE_ADDED: "the instance exists from now on",
         EventType.INSTANCE_REMOVED: "the instance left the configuration and is gone",
         EventType.APP_CHANGED: "the app's configuration changed",
         EventType.CONFIGURATION_LOADED: "a configuration was read and is in force",
@@ -73,10 +69,8 @@ MEANINGS: Mapping[EventType, str] = MappingProxyType(
         EventType.ISSUE_OPENED: "something needs a person's look",
         EventType.ISSUE_CLOSED: "the cause of an issue is gone",
         EventType.COMMAND_ACCEPTED: "a changing command was accepted",
-        EventType.COMMAND_REFUSED: "a changing command was refused",
         EventType.ACTION_ENDED: "what a command set going has ended",
         EventType.SERVICE_STARTED: "a service of the daemon runs",
-        EventType.SERVICE_STOPPED: "a service of the daemon was stopped",
         EventType.SERVICE_FAILED: "a service of the daemon failed; the rest runs on",
         EventType.SERVER_STARTED: "droned is in control of this host",
         EventType.SERVER_STOPPING: "droned stops everything in order",

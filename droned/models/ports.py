@@ -82,8 +82,10 @@ class IJournal(Interface):
 
     is_degraded = Attribute("whether the last attempt to write failed")
 
-    def read(since: int, until: int | None) -> Awaitable[Iterator[Mapping[str, object]]]:
-        """The journal's records with `since` < version <= `until`, read in a thread."""
+    def read(
+        since: int, until: int | None, containing: str = ""
+    ) -> Awaitable[Iterator[Mapping[str, object]]]:
+        """The journal's records with `since` < version <= `until` whose JSON has `containing`."""
 
 
 class IServicePlugin(Interface):
