@@ -47,6 +47,8 @@ class JournalHistory:
                     and (until is None or frame.version <= until)
                     and containing in frame.payload
                 )
+                if until is not None and frames and frames[-1].version >= until:
+                    break
 
     def latest(self, count: int, containing: bytes = b"") -> Iterator[Slice]:
         """The newest `count` records that contain these bytes: newest slice first, each slice ascending."""

@@ -41,6 +41,7 @@ def _plain(value: object) -> object:
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 _DECODER = msgspec.json.Decoder()
+_EVENT_TYPES = frozenset(EventType)
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {kind: tuple(field.name for field in dataclasses.fields(record)) for kind, record in TABLES.items()}
@@ -122,7 +123,6 @@ def events_of(record: Mapping[str, Any]) -> tuple[Event, ...]:
 
     Raises JournalDamaged when the record does not have their shape.
     """
-    known = EventType.__members__.values()
     try:
         return tuple(
             Event(
@@ -137,7 +137,7 @@ def events_of(record: Mapping[str, Any]) -> tuple[Event, ...]:
                 data=MappingProxyType(event["data"]),
             )
             for index, event in enumerate(record["events"])
-            if event["type"] in known
+            if event["type"] in _EVENT_TYPES
         )
     except (KeyError, TypeError) as error:
         raise JournalDamaged(f"cannot read the events of version {record.get('version')}: {error}") from error

@@ -20,8 +20,9 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from droned.errors import JournalDamaged
 from droned.journal.codec import decode_commit, events_of
@@ -33,8 +34,8 @@ from droned.journal.snapshots import SnapshotHead, decode_snapshot, release_of
 from droned.models.events import Event
 from droned.models.records import Record
 
-LAST_EVENTS = 1000
-"""So many of the latest events are kept from the records that are read at opening."""
+LAST_RECORDS = 1000
+"""The events of so many of the latest records that are read at opening are handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Recovery:
         self._damage: list[str] = []
         self._notes: list[str] = []
         self._repairs: dict[str, Repair] = {}
-        self._events: deque[Event] = deque(maxlen=LAST_EVENTS)
+        self._latest: deque[dict[str, Any]] = deque(maxlen=LAST_RECORDS)
         self._unsaved: tuple[Frame, ...] = ()
         self._replayed = 0
         self._replayed_bytes = 0
@@ -175,6 +176,7 @@ class Recovery:
         if self._state.uncertain and self._damage:
             named = ", ".join(sorted(f"{kind} {key}" for kind, key in self._state.uncertain)[:20])
             self._damage.append(f"changes are lost, so these may be out of date: {named}")
+        events = tuple(self._events())
         return Opened(
             version=version,
             digest=self._digest,
@@ -182,7 +184,7 @@ class Recovery:
             unsaved=tuple(frame for frame in self._unsaved if frame.version > synced),
             damage=tuple(self._damage),
             notes=tuple(self._notes),
-            events=tuple(self._events),
+            events=events,
             repairs=tuple(self._repairs.values()),
             replayed=self._replayed,
             replayed_bytes=self._replayed_bytes,
@@ -221,7 +223,7 @@ class Recovery:
                 try:
                     record = decode_commit(frame.payload)
                     apply(self._state, record)
-                    self._events.extend(events_of(record))
+                    self._latest.append(record)
                 except UnknownContent as unknown:
                     raise refuse(name, _release(reading), self._release, unknown) from unknown
                 except JournalDamaged as error:
@@ -230,6 +232,13 @@ class Recovery:
                 self._replayed_bytes += len(frame.payload)
             self._last, self._digest = version, digest
             self._was_read = True
+
+    def _events(self) -> Iterator[Event]:
+        for record in self._latest:
+            try:
+                yield from events_of(record)
+            except JournalDamaged as error:
+                self._damage.append(str(error))
 
     def _compare_head(self, version: int) -> None:
         assert self._remembered is not None

@@ -85,6 +85,7 @@ class JournalService(Service):
         self._runner = runner
         self._release = release
         self.keep_s = keep_s
+        """Seconds for which records are kept; a reload may change it."""
         """Seconds that segments are kept; may be changed at any time."""
         self._snapshot = snapshot
         self._failed = failed

@@ -20,8 +20,12 @@ SEEDS_A_MOMENT = 3
 
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of 6 KiB and a snapshot every 25 records, so that a short life has several of both."""
+    """Segments of 6 kB and a snapshot every 25 records: a short life has several; and little room ahead."""
     monkeypatch.setattr(journal_files, "SEGMENT_BYTES", 6000)
+    monkeypatch.setattr(journal_files, "RESERVE_BYTES", 3 << 13)
+    monkeypatch.setattr("droned.journal.segments.AHEAD_BYTES", 1 << 13)
+    for module in ("segments", "reading"):
+        monkeypatch.setattr(f"droned.journal.{module}.STEP_BYTES", 1 << 13)
     monkeypatch.setattr("droned.journal.segments.SNAPSHOT_RECORDS", 25)
 
 
