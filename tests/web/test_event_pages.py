@@ -60,7 +60,7 @@ def test_pages_follow_each_other_without_a_hole() -> None:
 def test_a_version_means_behind_all_of_its_events() -> None:
     place = Place()
     place.commit(
-        (), [Occurrence(type=EventType.INSTANCE_ADDED, subject="web/0", text=str(n)) for n in range(3)]
+        (), [Occurrence(type=EventType.INSTANCE_FOUND, subject="web/0", text=str(n)) for n in range(3)]
     )
     place.turn()
     client = place.client()
