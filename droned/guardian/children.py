@@ -24,9 +24,6 @@ from droned.guardian.wire import Failure, Launch, Message
 SETUP_S = 10.0
 _TURN_S = 0.004
 _PIPE_BYTES = 4096
-# Born inside, a child costs its parent more; moved later, it costs itself 10 ms unless others have just been
-# moved. So many orders in the queue are worth the second way.
-_CROWD = 8
 
 
 class _Pending:
@@ -148,7 +145,7 @@ class Children:
         """The folder to fork into (or -1), or the file by which the child joins it."""
         if self._cgroups is None:
             return -1, None
-        if not self._cgroups.born_inside or len(self._queue) >= _CROWD:
+        if not self._cgroups.born_inside:
             return -1, self._cgroups.procs_path(instance)
         try:
             return self._cgroups.open_folder(instance), None

@@ -104,6 +104,7 @@ class Companion:
         self.pid = pid
         self.lives += 1
         self._sock = sock
+        self._world.private_fds = (self._lock_fd, sock.fileno())
         self._wants_to_write = False
         self._reader = to_guardian()
         self._watchdog = Watchdog(time.monotonic())
@@ -209,6 +210,7 @@ class Companion:
             self._loop.unwatch(self._sock.fileno())
             self._sock.close()
             self._sock = None
+        self._world.private_fds = (self._lock_fd,)
         self._outbox.drop()
         self.is_listening = False
 

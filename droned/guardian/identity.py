@@ -116,20 +116,22 @@ class Identity:
                 continue
             raise OSError(errno.EPERM, "the way back to root is open")
 
-    def describe(self, env: dict[bytes, bytes], own: pwd.struct_passwd | None) -> None:
-        """Complete `env` with what is usual of a user; `own` is the guardian's entry."""
+    def describe(self, env: dict[bytes, bytes]) -> None:
+        """Complete `env` with what is usual of the user that this process is now."""
         entry = self._entry
-        uid = os.geteuid()
-        if entry is None and own is not None and own.pw_uid == uid:
-            entry = own
         if entry is None:
             try:
-                entry = pwd.getpwuid(uid)
+                entry = pwd.getpwuid(os.geteuid())
             except KeyError:
                 return  # a user without an entry has no home to tell of
-        values = (entry.pw_dir, entry.pw_name, entry.pw_name, entry.pw_shell or "/bin/sh")
-        for key, value in zip(PERSONAL, values, strict=True):
-            env.setdefault(key, value.encode("utf-8", "surrogateescape"))
+        personalize(env, entry)
+
+
+def personalize(env: dict[bytes, bytes], entry: pwd.struct_passwd) -> None:
+    """Add to `env` what is usual of a user and not in there."""
+    values = (entry.pw_dir, entry.pw_name, entry.pw_name, entry.pw_shell or "/bin/sh")
+    for name, value in zip(PERSONAL, values, strict=True):
+        env.setdefault(name, value.encode("utf-8", "surrogateescape"))
 
 
 def _as_number(name: str | int) -> int | None:

@@ -35,8 +35,8 @@ _SIGNALFD_BYTES = 128
 _HIGHEST_FD = 0xFFFF_FFFF
 
 _sigset_all = ctypes.create_string_buffer(b"\xff" * 128, 128)
-_sigset_none = ctypes.create_string_buffer(128)
-SIG_SETMASK = int(signal.SIG_SETMASK)
+# The call itself: its wrapper makes an enumeration member of each signal, which a new child would pay for.
+_set_mask = getattr(signal.pthread_sigmask, "__wrapped__", signal.pthread_sigmask)
 
 
 def switched_off() -> frozenset[str]:
@@ -132,12 +132,12 @@ def _each_listed(kept: set[int], flags: int) -> None:
 
 def block_signals() -> None:
     """Block every signal; none is lost, they wait to be read."""
-    _checked(_libc.sigprocmask(SIG_SETMASK, _sigset_all, None))
+    _checked(_libc.sigprocmask(int(signal.SIG_SETMASK), _sigset_all, None))
 
 
 def unblock_signals() -> None:
     """Let every signal through; for a child just before it executes its program."""
-    _checked(_libc.sigprocmask(SIG_SETMASK, _sigset_none, None))
+    _set_mask(signal.SIG_SETMASK, ())
 
 
 def open_signal_descriptor() -> int:

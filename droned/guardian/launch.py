@@ -19,14 +19,12 @@ is raised in the stage `limits` and lowered last, as the user.
 import errno
 import os
 import resource
-import stat
-import struct
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from droned.guardian import kernel, processes
-from droned.guardian.identity import PERSONAL, Identity, own_entry
+from droned.guardian.identity import PERSONAL, Identity, own_entry, personalize
 from droned.guardian.ledger import Ledger, start_prefix
 from droned.guardian.wire import Launch
 
@@ -50,24 +48,24 @@ STAGES = (
     "exec",
 )
 _NUMBER = {stage: number for number, stage in enumerate(STAGES)}
-# Stages that may block are told when they begin, so that a time-out can name them.
 _MAY_BLOCK = frozenset({"cgroup", "descriptors", "user", "group", "groups", "directory", "exec"})
 
-# On the pipe: a byte below 0x20 is the stage that begins; these begin a record.
+# On the pipe: a byte below 0x20 is the stage that begins; these begin a record, which a newline ends.
 FACTS = b"F"
 UNRECORDED = b"L"
 FAILED = b"!"
-_FACTS = struct.Struct("<qd")
-_FAILED = struct.Struct("<Bi")
 
 LIMITS = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _HURTING = ("nofile", "fsize", "as", "data")
 
-_STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _STREAM_MODE = 0o640
 _EXIT_CODE = 125  # seen only when the guardian is gone; otherwise the pipe has told more
 
-Step = tuple[str, Callable[..., object], tuple[object, ...]]
+Step = tuple[str, bytes, Callable[..., object], tuple[Any, ...]]
+"""Stage, what is told when it begins, and the call to make."""
+Limit = tuple[int, int, int]
+"""Resource, soft, hard."""
 
 
 class Unlaunchable(Exception):
@@ -82,7 +80,16 @@ class Unlaunchable(Exception):
 class World:
     """What every child needs of the guardian."""
 
-    __slots__ = ("guardian_pid", "ledger", "nofile", "null_fd", "own_entry", "restore_oom", "state_id")
+    __slots__ = (
+        "guardian_pid",
+        "ledger",
+        "nofile",
+        "null_fd",
+        "own_entry",
+        "private_fds",
+        "restore_oom",
+        "state_id",
+    )
 
     def __init__(self, *, state_id: str, ledger: Ledger, null_fd: int, nofile: tuple[int, int]) -> None:
         self.state_id = state_id
@@ -90,87 +97,101 @@ class World:
         self.null_fd = null_fd
         self.nofile = nofile  # soft and hard, as they were before the guardian raised its own
         self.guardian_pid = os.getpid()
+        self.private_fds: tuple[int, ...] = ()  # the lock and the socket of the daemon's present life
         self.own_entry = own_entry()
         # A service manager protects us from the kernel's OOM killer; that is not meant for apps.
         self.restore_oom = (processes.read("/proc/self/oom_score_adj") or b"0").startswith(b"-")
 
 
 class Setup:
-    """One child to be: the steps it will take, everything encoded and chosen before the fork."""
+    """One child to be: the steps it will take, everything encoded and chosen before the fork.
 
-    __slots__ = (
-        "_argv",
-        "_env",
-        "_late_limits",
-        "_launch",
-        "_ledger_prefix",
-        "_paths",
-        "_pipe",
-        "_stage",
-        "_streams",
-        "_world",
-        "steps",
-    )
+    The child shares its memory with the guardian until it writes to it, and
+    every page that it touches costs a copy: what can be done before the fork is.
+    """
+
+    __slots__ = ("_launch", "_pipe", "_record_start", "_streams", "_world", "steps")
 
     def __init__(self, launch: Launch, instance: str, run: int, world: World, procs_path: str | None) -> None:
         """Raises Unlaunchable. `procs_path`: the cgroup.procs to join, None for a child born inside."""
         self._launch = launch
         self._world = world
-        self._argv, self._paths, self._env = _program(launch)
-        self._env[b"DRONED_RUN"] = f"{world.state_id}/{instance}/{run}".encode()
-        self._ledger_prefix = start_prefix(instance, run)
-        self._late_limits: list[tuple[int, int, int]] = []
+        self._record_start = start_prefix(instance, run)
         self._streams: list[int] = []
         self._pipe = -1
-        self._stage = "session"
-        self.steps = self._plan(procs_path)
-
-    def _plan(self, procs_path: str | None) -> list[Step]:
-        launch = self._launch
-        steps: list[Step] = [("session", os.setsid, ())]
+        argv, paths, env = _program(launch)
+        env[b"DRONED_RUN"] = f"{world.state_id}/{instance}/{run}".encode()
+        identity = Identity(launch["user"], launch["group"], launch["groups"])
+        early_limits, late_limits = self._limits()
+        self.steps: list[Step] = []
+        self._add("session", os.setsid)
         if procs_path is not None:
-            steps.append(("cgroup", _write, (procs_path, b"0")))
-        steps += self._limit_steps(launch["limits"])
+            self._add("cgroup", _write, procs_path, b"0")
+        for limit in early_limits:
+            self._add("limits", _set_limit, *limit)
+        self._add_modest()
+        out, err = (_encoded(launch[key], "descriptors") for key in ("stdout", "stderr"))
+        self._add("descriptors", self._open_streams, out, None if err == out else err)
+        if identity.is_asked_for:
+            self._add("descriptors", self._close_others)
+            self._add("user", identity.find_user)
+            self._add("group", identity.find_group)
+            self._add("groups", identity.find_groups)
+            self._add("identity", identity.take, self._streams)
+            self._add("verify", identity.verify)
+            self._add("user", identity.describe, env)
+        elif any(name not in env for name in PERSONAL):
+            if world.own_entry is not None:
+                personalize(env, world.own_entry)
+            else:
+                self._add("user", identity.describe, env)
+        if launch["no_new_privs"]:
+            self._add("no_new_privs", kernel.forbid_new_privileges)
+        self._add("directory", os.chdir, _encoded(launch["directory"] or "/", "directory"))
+        self._add("exec", self._record)
+        for limit in late_limits:
+            self._add("limits", _set_limit, *limit)
+        self._add("signals", kernel.unblock_signals)
+        self._add("exec", _execute_first, paths, argv, env)
+
+    def _add(self, stage: str, call: Callable[..., object], *arguments: Any) -> None:
+        # A stage that may block is told when it begins, so that a time-out can name it.
+        is_told = stage in _MAY_BLOCK and not (self.steps and self.steps[-1][0] == stage)
+        mark = bytes((_NUMBER[stage],)) if is_told else b""
+        self.steps.append((stage, mark, call, arguments))
+
+    def _add_modest(self) -> None:
+        """umask, nice and oom_score_adj."""
+        launch = self._launch
         if launch["umask"] is not None:
-            steps.append(("umask", os.umask, (launch["umask"],)))
+            self._add("umask", os.umask, launch["umask"])
         if launch["nice"] is not None:
-            steps.append(("nice", os.setpriority, (os.PRIO_PROCESS, 0, launch["nice"])))
+            self._add("nice", os.setpriority, os.PRIO_PROCESS, 0, launch["nice"])
         if launch["oom_score_adj"] is not None or self._world.restore_oom:
             score = b"%d" % (launch["oom_score_adj"] or 0)
-            steps.append(("oom_score_adj", _write, ("/proc/self/oom_score_adj", score)))
-        steps.append(("descriptors", self._arrange_descriptors, ()))
-        identity = Identity(launch["user"], launch["group"], launch["groups"])
-        if identity.is_asked_for:
-            steps += [
-                ("user", identity.find_user, ()),
-                ("group", identity.find_group, ()),
-                ("groups", identity.find_groups, ()),
-                ("identity", identity.take, (self._streams,)),
-                ("verify", identity.verify, ()),
-            ]
-        if any(name not in self._env for name in PERSONAL):
-            steps.append(("user", identity.describe, (self._env, self._world.own_entry)))
-        if launch["no_new_privs"]:
-            steps.append(("no_new_privs", kernel.forbid_new_privileges, ()))
-        steps.append(("directory", os.chdir, (_encoded(launch["directory"] or "/", "directory"),)))
-        steps.append(("exec", self._execute, ()))
-        return steps
+            self._add("oom_score_adj", _write, "/proc/self/oom_score_adj", score)
 
-    def _limit_steps(self, limits: dict[str, list[int]]) -> list[Step]:
-        steps: list[Step] = []
-        wanted = {"nofile": list(self._world.nofile), **limits}
+    def _limits(self) -> tuple[list[Limit], list[Limit]]:
+        """The limits to set while still root, and those to set last."""
+        early: list[Limit] = []
+        late: list[Limit] = []
+        own = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted: dict[str, list[int]] = {}
+        if own != self._world.nofile:
+            wanted["nofile"] = list(self._world.nofile)
+        wanted.update(self._launch["limits"])
         for name, pair in wanted.items():
             if name not in LIMITS or len(pair) != 2:
                 raise Unlaunchable("limits", errno.EINVAL)
             soft, hard = pair
             number = LIMITS[name]
             if name not in _HURTING:
-                steps.append(("limits", _set_limit, (number, soft, hard)))
+                early.append((number, soft, hard))
                 continue
             if _exceeds(hard, resource.getrlimit(number)[1]):
-                steps.append(("limits", _set_limit, (number, hard, hard)))
-            self._late_limits.append((number, soft, hard))
-        return steps
+                early.append((number, hard, hard))
+            late.append((number, soft, hard))
+        return early, late
 
     # ---- in the child
 
@@ -178,62 +199,53 @@ class Setup:
         """Take all steps; comes back as the program, or not at all."""
         self._pipe = pipe
         number = errno.EINVAL
+        stage = "session"
         try:
-            for stage, call, arguments in self.steps:
-                self._stage = stage
-                if stage in _MAY_BLOCK:
-                    os.write(pipe, bytes((_NUMBER[stage],)))
+            for stage, mark, call, arguments in self.steps:  # noqa: B007  # told after the loop
+                if mark:
+                    os.write(pipe, mark)
                 call(*arguments)
         except OSError as error:
             number = error.errno or errno.EINVAL
         except Exception:  # noqa: BLE001  # the border of the child: it may only end, and say where
             number = errno.EINVAL
         try:
-            os.write(pipe, FAILED + _FAILED.pack(_NUMBER[self._stage], number))
+            os.write(pipe, b"%s%d,%d\n" % (FAILED, _NUMBER[stage], number))
         finally:
             os._exit(_EXIT_CODE)
 
-    def _arrange_descriptors(self) -> None:
+    def _open_streams(self, out_path: bytes, err_path: bytes | None) -> None:
         world = self._world
-        out = self._open_stream(self._launch["stdout"])
-        same = self._launch["stderr"] == self._launch["stdout"]
-        err = out if same else self._open_stream(self._launch["stderr"])
+        umask = os.umask(0)  # the app's has no say in who may read its output
+        out = os.open(out_path, _STREAM_FLAGS, _STREAM_MODE)
+        err = out if err_path is None else os.open(err_path, _STREAM_FLAGS, _STREAM_MODE)
+        os.umask(umask)
         os.dup2(world.null_fd, 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        self._streams += [1] if same else [1, 2]
-        # What is left open until exec: a child that hangs in a look-up must not hold our sockets.
-        kernel.close_all_but(sorted({self._pipe, world.ledger.fd} - {-1}))
+        self._streams += [1] if err_path is None else [1, 2]
+        # exec closes the rest; these two must not be held by a child that hangs before it comes to that.
+        for fd in world.private_fds:
+            os.close(fd)
 
-    def _open_stream(self, path: str) -> int:
-        fd = os.open(path.encode("utf-8", "surrogateescape"), _STREAM_FLAGS, _STREAM_MODE)
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            os.set_blocking(fd, True)  # opened so that a FIFO without a reader fails and does not hang
-        elif found.st_size == 0 and stat.S_IMODE(found.st_mode) != _STREAM_MODE:
-            os.fchmod(fd, _STREAM_MODE)  # the app's umask has no say in who may read its output
-        return fd
+    def _close_others(self) -> None:
+        """Close all that a look-up in a name service could hold for long."""
+        kernel.close_all_but(sorted({self._pipe, self._world.ledger.fd} - {-1}))
 
-    def _execute(self) -> None:
-        started = processes.start_time(os.getpid()) or 0
-        at = time.time()
+    def _record(self) -> None:
+        """Write our line of the ledger; no program runs without one."""
+        text = os.read(os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC), 1024)
+        started = text[text.rindex(b")") :].split(None, 21)[20]
+        facts = b"%d,%s,%.6f" % (os.getpid(), started, time.time())
+        line = b"%s%s]}\n" % (self._record_start, facts)
         try:
-            os.write(
-                self._world.ledger.fd, b"%s%d,%d,%.6f]}\n" % (self._ledger_prefix, os.getpid(), started, at)
-            )
+            is_recorded = os.write(self._world.ledger.fd, line) == len(line)
         except OSError:
-            os.write(self._pipe, UNRECORDED)
-        os.write(self._pipe, FACTS + _FACTS.pack(started, at))
+            is_recorded = False
+        os.write(self._pipe, b"%s%s\n" % (FACTS if is_recorded else UNRECORDED, facts))
         if os.getppid() != self._world.guardian_pid:
             # Our line may have come after a new guardian had read the ledger: better no program than two.
             os._exit(_EXIT_CODE)
-        self._stage = "limits"
-        for limit in self._late_limits:
-            _set_limit(*limit)
-        self._stage = "signals"
-        kernel.unblock_signals()
-        self._stage = "exec"
-        _execute_first(self._paths, self._argv, self._env)
 
 
 class Report:
@@ -251,18 +263,18 @@ class Report:
         while at < len(content):
             mark = content[at : at + 1]
             at += 1
-            if mark == FACTS:
-                self.start_time, self.at = _FACTS.unpack_from(content, at)
-                self.has_facts = True
-                at += _FACTS.size
-            elif mark == FAILED:
-                number, self.errno = _FAILED.unpack_from(content, at)
-                self.stage = STAGES[number]
-                at += _FAILED.size
-            elif mark == UNRECORDED:
-                self.is_unrecorded = True
-            else:
+            if mark < b" ":
                 self.stage = STAGES[mark[0]]
+                continue
+            end = content.index(b"\n", at)
+            words = content[at:end].split(b",")
+            at = end + 1
+            if mark == FAILED:
+                self.stage, self.errno = STAGES[int(words[0])], int(words[1])
+            else:
+                self.has_facts = True
+                self.is_unrecorded = mark == UNRECORDED
+                self.start_time, self.at = int(words[1]), float(words[2])
 
 
 def _program(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, bytes]]:

@@ -10,6 +10,7 @@ import os
 import selectors
 import socket
 import sys
+from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -62,12 +63,12 @@ def main() -> None:
         outbox.flush(guardian)
 
 
-def send(outbox: wire.Outbox, order: dict[str, object]) -> None:
+def send(outbox: wire.Outbox, order: dict[str, Any]) -> None:
     """Send what the test says, a file or a large launch as descriptor."""
     message = order["send"]
     fds = []
     if "fd" in order:
-        fds.append(os.open(str(order["fd"]), os.O_RDONLY))
+        fds.append(os.open(order["fd"], os.O_RDONLY))
     if order.get("memfd"):
         fds.append(wire.launch_in_memfd(message["launch"]))
         message = {**message, "launch": None}
