@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from droned.commands.dispatcher import Dispatcher
 from droned.config import launch_order, load
+from droned.daemon.limits import most_instances, too_many
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
 from droned.drivers.config_files import read_sources
@@ -27,6 +28,7 @@ from droned.drivers.journal_folder import Folder
 from droned.drivers.journal_history import JournalHistory
 from droned.drivers.looks import is_startable
 from droned.drivers.pools import NamedPool
+from droned.errors import ConfigurationError
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
@@ -43,7 +45,7 @@ from droned.web.documents import rfc3339
 
 DISK_REMEDY = "make room or mend the disk; apps run on, and droned writes again by itself"
 DAMAGE_REMEDY = "what was damaged is set aside beside the journal; look at the disk, then at the history"
-SERVICE_REMEDY = "see droned's log; `dronectl daemon restart` tries it again, apps run on"
+SERVICE_REMEDY = "see droned's log; a reload tries it again (HUP to the guardian), apps run on"
 
 
 class Parts:
@@ -99,6 +101,7 @@ class Parts:
             new_id=new_action_id,
             when_durable=self.journal.when_durable,
             is_degraded=lambda: self.journal.is_degraded,
+            most_instances=most_instances(options.reactor),
         )
         self.stall = StallWatch(self.timers, self.clock.mono)
         self.services: Services | None = None
@@ -142,13 +145,20 @@ class Parts:
 
     def _load(self) -> Configuration:
         sources = read_sources(self.options.config, uid=os.getuid())
-        return load(sources, self.options.sets, self.environ)
+        configuration = load(sources, self.options.sets, self.environ)
+        count = sum(len(spec.labels) for spec in configuration.apps.values())
+        problem = too_many(count, self.options.reactor)
+        if problem is not None:
+            raise ConfigurationError(f"cannot use the configuration: {problem}")
+        return configuration
 
     def settings_changed(self, settings: DaemonSettings) -> None:
         """Put the `droned:` part of a configuration in force."""
         self._settings = settings
         self.supervision.set_budget(settings.start_budget)
         self.journal.keep_s = settings.journal.keep_s
+        if self.services is not None:
+            self.run(self.services.start_failed(settings, self), "starting the services that failed")
 
     @property
     def socket_path(self) -> str:

@@ -11,7 +11,6 @@ stops only a droned that has nothing to fall back on.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,10 +22,12 @@ from twisted.internet.defer import ensureDeferred
 
 from droned.daemon.build import Parts
 from droned.daemon.ending import Ending
+from droned.daemon.limits import raise_descriptor_limit, too_many
 from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
 from droned.daemon.orders import Orders
 from droned.drivers import memory
+from droned.drivers.local_socket import listen, remove, socket_group
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
@@ -38,8 +39,6 @@ from droned.services.journal import journal_plugin
 from droned.services.plugins import Plugin, Services
 from droned.services.supervision import SELF, Given
 
-MOST_SELECT_DESCRIPTORS = 1000
-"""Above this number select() cannot watch a descriptor, so none may be given out."""
 SETTLE_AFTER_S = 3.0
 LEFT_BEHIND = frozenset({State.STOPPED, State.STOPPING, State.FAILED})
 """States in which a wanted instance can be found whose daemon was killed in an ordered stop."""
@@ -114,8 +113,11 @@ class Daemon:
         self._damage = opened.damage
         self._make_server()
         await reading
-        if isinstance(self._configuration, ConfigurationError) and not parts.registry.records("app"):
-            raise refusal(self._configuration)
+        problem = too_many(len(parts.registry.records("instance")), parts.options.reactor)
+        if problem is not None:
+            raise CannotRun(f"cannot go on with what is there: {problem}")
+        if not parts.registry.records("app"):
+            await self._refuse_what_cannot_be()
         services = parts.services
         assert services is not None
         await services.start(self._server().settings, parts)
@@ -131,6 +133,20 @@ class Daemon:
         if isinstance(failure, Exception) and not isinstance(failure, ConfigurationError):
             result.raiseException()
         self._configuration = failure or result
+
+    async def _refuse_what_cannot_be(self) -> None:
+        """With nothing to fall back on, nothing is started when only half of what was asked could be had.
+
+        Raises CannotRun. A droned that has apps goes on without a configuration, and without a socket.
+        """
+        parts = self._parts
+        if isinstance(self._configuration, ConfigurationError):
+            raise refusal(self._configuration)
+        assert self._configuration is not None
+        parts.settings_changed(self._configuration.settings)
+        trial = listen(parts.socket_path, await parts.pool.run(socket_group))
+        remove(trial)
+        trial.socket.close()
 
     def _make_server(self) -> None:
         if "server" not in self._parts.registry.records("server"):
@@ -264,14 +280,14 @@ def refusal(error: ConfigurationError) -> CannotRun:
     return CannotRun(error.whole)
 
 
-def run_daemon(options: RunOptions, release: str) -> int:
-    """Run the daemon until its end; its exit status."""
+def run_daemon(options: RunOptions, release: str, extra_plugins: Iterable[Any] = ()) -> int:
+    """Run the daemon until its end; its exit status. `extra_plugins` start after the built-in services."""
     from twisted.internet import reactor
 
     log = begin_log()
     memory.use_one_heap()
     raise_descriptor_limit(options.reactor)
-    daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell)
+    daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell, extra_plugins)
 
     def start() -> None:
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))  # type: ignore[attr-defined]
@@ -284,11 +300,3 @@ def run_daemon(options: RunOptions, release: str) -> int:
     sys.stdout.flush()
     # Threads that hang, in a name look-up or on a dead disk, are left behind.
     os._exit(daemon.exit_status)
-
-
-def raise_descriptor_limit(reactor_name: str) -> None:
-    """Have as many descriptors as this process may; with select() no more than it can watch."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_SELECT_DESCRIPTORS if reactor_name == "select" else hard
-    if soft != wanted and (hard == resource.RLIM_INFINITY or wanted <= hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

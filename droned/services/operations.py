@@ -15,7 +15,7 @@ from typing import Any, cast
 from droned.commands.dispatcher import Caller, Dispatcher, Receipt
 from droned.commands.requests import Request
 from droned.commands.targets import no_such, resolve
-from droned.errors import KeyReused
+from droned.errors import BadRequest, KeyReused
 from droned.lifecycle import inputs
 from droned.lifecycle.actions import begin_items, with_items
 from droned.models.events import EventType, Occurrence
@@ -43,13 +43,16 @@ class Operations:
         new_id: Callable[[], str],
         when_durable: Callable[[int], Awaitable[bool]],
         is_degraded: Callable[[], bool],
+        most_instances: int | None = None,
     ) -> None:
+        """`most_instances` is how many this daemon can look after; None is any number."""
         self._registry = registry
         self._supervision = supervision
         self._server_name = server_name
         self._new_id = new_id
         self._when_durable = when_durable
         self._is_degraded = is_degraded
+        self._most_instances = most_instances
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Let the commands be called."""
@@ -101,6 +104,7 @@ class Operations:
             app = snapshot.apps.get(name)
             if app is None or app.is_removed:
                 raise no_such("app", name, snapshot.apps)
+        self._refuse_too_many(counts)
         moment = self._supervision.moment()
         to = to_scale(snapshot, counts, self._registry.version + 1, moment)
         return await self._commit(
@@ -112,6 +116,17 @@ class Operations:
             hold=Hold.ALWAYS,
             result={"counts": dict(counts)},
         )
+
+    def _refuse_too_many(self, counts: Mapping[str, int]) -> None:
+        """Raises BadRequest when these apps, so scaled, and the others are more than can be looked after."""
+        records = self._registry.records("instance").values()
+        others = sum(isinstance(each, InstanceRecord) and each.app not in counts for each in records)
+        count = others + sum(counts.values())
+        if self._most_instances is not None and count > self._most_instances:
+            raise BadRequest(
+                f"cannot scale to {count} instances: with this reactor droned looks after "
+                f"{self._most_instances} at most"
+            )
 
     async def _commit(
         self,

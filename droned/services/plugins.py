@@ -84,6 +84,12 @@ class Services:
         for service in self._services.values():
             await self._start_one(service, settings, context)
 
+    async def start_failed(self, settings: Any, context: Any) -> None:
+        """Check, make and start what has failed once more: what was wrong may be mended; never raises."""
+        for service in self._services.values():
+            if service.state == "failed":
+                await self._start_one(service, settings, context)
+
     async def stop(self) -> None:
         """Stop what runs, in reverse order; never raises."""
         for service in reversed(self._services.values()):
