@@ -112,7 +112,7 @@ class Children:
         run = Run(instance, number, 0, time.time())
         stage = "cgroup"
         try:
-            folder, procs = self._place(instance)
+            folder, procs = self._cgroups.birthplace(instance) if self._cgroups is not None else (-1, None)
             try:
                 setup = Setup(launch, instance, number, self._world, procs)
                 stage = "fork"
@@ -140,18 +140,6 @@ class Children:
         run.pid = pid
         self._table.add(run)
         self.follow(run, reader)
-
-    def _place(self, instance: str) -> tuple[int, str | None]:
-        """The folder to fork into (or -1), or the file by which the child joins it."""
-        if self._cgroups is None:
-            return -1, None
-        if not self._cgroups.born_inside:
-            return -1, self._cgroups.procs_path(instance)
-        try:
-            return self._cgroups.open_folder(instance), None
-        except FileNotFoundError:  # somebody has removed it
-            self._cgroups.mistrust(instance)
-            return self._cgroups.open_folder(instance), None
 
     def _unborn(self, run: Run, stage: str, number: int) -> None:
         """There is no child at all."""

@@ -191,7 +191,8 @@ def test_a_set_up_that_hangs_is_killed_and_named(world: Guarded, stub: Stub) -> 
     def starts_again() -> bool:
         run = next(runs)
         stub.spawn("slow/0", run, launch("/bin/true"))
-        return stub.expect_any("spawned", "refused", run=run)["type"] == "spawned"
+        answer = stub.expect_any("spawned", "refused", run=run)
+        return bool(answer["type"] == "spawned")
 
     until(starts_again)
 
@@ -232,6 +233,14 @@ def test_a_signal_that_follows_its_order_finds_its_target(stub: Stub) -> None:
         assert stub.expect("signalled", run=run)["delivered"] == 1
         stub.expect("spawned", run=run)
         assert stub.expect("ended", run=run)["status"] == signal.SIGTERM
+
+
+def test_an_instance_starts_again_after_its_tree_was_killed(stub: Stub) -> None:
+    """Killing a cgroup as a whole must not reach who is born into it later."""
+    for run in range(1, 6):
+        stub.run("web/0", run, launch("/bin/sleep", "600"))
+        stub.send("signal", instance="web/0", run=run, signal=9, to="tree")
+        assert stub.expect("ended", instance="web/0", run=run)["status"] == signal.SIGKILL
 
 
 def test_a_thousand_ends_are_told_once_each_with_the_right_status(stub: Stub) -> None:
