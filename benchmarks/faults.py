@@ -56,7 +56,7 @@ def _trees(small: bool) -> Verdict:
 
 
 def _exits(small: bool) -> Verdict:
-    size = exits.Size(instances=50, exits=500, kills=1) if small else exits.Size()
+    size = exits.Size(exits=500, within_s=4.0, kills=1) if small else exits.Size()
     return exits.run(size, DRONED)
 
 

@@ -11,6 +11,7 @@
  * MODE   pause                 waits; obeys TERM as the kernel does by default
  *        ignore-term           waits; only KILL ends it
  *        exit CODE AFTER_MS    ends with CODE (7), by a signal (s9) or in a way chosen by its pid (any)
+ *        on-usr1 CODE          the same, as soon as it gets the signal USR1
  *        segv AFTER_MS         ends by a real access violation
  *        dfork DEPTH           a chain of DEPTH descendants, each double-forked into a session of its own; obey TERM
  *        tree COUNT            COUNT processes in all, double-forked, each in its own session; all ignore TERM
@@ -112,7 +113,9 @@ int main(int argc, char **argv)
 {
     int64_t began_ns = monotonic_ns();
     const char *mode, *end = "-";
+    sigset_t awaited;
     long number;
+    int taken;
 
     if (argc < 4) {
         fprintf(stderr, "usage: child NAME STAMP MODE [ARGUMENT...]\n");
@@ -122,12 +125,16 @@ int main(int argc, char **argv)
     number = argc > 4 ? atol(argv[argc - 1]) : 0;
     alarm(LONGEST_LIFE_S);
 
-    if (strcmp(mode, "exit") == 0 && argc > 5)
+    if ((strcmp(mode, "exit") == 0 && argc > 5) || (strcmp(mode, "on-usr1") == 0 && argc > 4))
         end = strcmp(argv[4], "any") == 0 ? any_end() : argv[4];
     else if (strcmp(mode, "segv") == 0)
         end = "s11";
     else if (strcmp(mode, "background") == 0)
         end = "0";
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGUSR1);
+    if (strcmp(mode, "on-usr1") == 0)
+        sigprocmask(SIG_BLOCK, &awaited, NULL);
     if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0)
         signal(SIGTERM, SIG_IGN);
     stamp(argv[2], began_ns, argv[1], end);
@@ -136,6 +143,10 @@ int main(int argc, char **argv)
         wait_for_ever();
     if (strcmp(mode, "exit") == 0 && argc > 5) {
         sleep_ms(number);
+        end_as(end);
+    }
+    if (strcmp(mode, "on-usr1") == 0 && argc > 4) {
+        sigwait(&awaited, &taken);
         end_as(end);
     }
     if (strcmp(mode, "segv") == 0) {
