@@ -26,9 +26,10 @@ from droned.drivers.guardian import GuardianLink
 from droned.drivers.journal_files import JournalFiles
 from droned.drivers.journal_folder import Folder
 from droned.drivers.journal_history import JournalHistory
+from droned.drivers.local_socket import try_to_listen
 from droned.drivers.looks import is_startable
 from droned.drivers.pools import NamedPool
-from droned.errors import ConfigurationError
+from droned.errors import CannotRun, ConfigurationError
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
@@ -150,22 +151,34 @@ class Parts:
         problem = too_many(count, self.options.reactor)
         if problem is not None:
             raise ConfigurationError(f"cannot use the configuration: {problem}")
+        path = self._socket_of(configuration.settings)
+        if self.services is not None and self.services["api"].state == "running" and path != self.socket_path:
+            try:
+                try_to_listen(path)
+            except CannotRun as error:
+                raise ConfigurationError(f"cannot use the configuration: {error}") from error
         return configuration
 
     def settings_changed(self, settings: DaemonSettings) -> None:
         """Put the `droned:` part of a configuration in force."""
+        has_moved = self._socket_of(settings) != self.socket_path
         self._settings = settings
         self.supervision.set_budget(settings.start_budget)
         self.journal.keep_s = settings.journal.keep_s
         if self.services is not None:
             self.run(self.services.start_failed(settings, self), "starting the services that failed")
+            if has_moved:
+                self.run(self.services.restart("api", settings, self), "listening on another socket")
 
     @property
     def socket_path(self) -> str:
         """Where the local API listens: option or environment, else configuration, else the default."""
-        if self.options.socket_is_given or self._settings.socket is None:
+        return self._socket_of(self._settings)
+
+    def _socket_of(self, settings: DaemonSettings) -> str:
+        if self.options.socket_is_given or settings.socket is None:
             return self.options.socket
-        return self._settings.socket
+        return settings.socket
 
     def log_paths(self, instance: str) -> dict[str, str]:
         """The files that an instance's standard output and error go to."""

@@ -93,9 +93,11 @@ def daemon_main(argv: Sequence[str]) -> int:
     """The daemon, as the guardian starts it; its exit status."""
     options = run_options(argv, os.getuid(), os.environ)
     install_reactor(options.reactor)
+    from twisted.internet import reactor
+
     from droned.daemon.run import run_daemon
 
-    return run_daemon(options, VERSION)
+    return run_daemon(options, VERSION, reactor)
 
 
 def install_reactor(name: str) -> None:

@@ -96,7 +96,7 @@ def run_options(argv: Sequence[str], uid: int, environ: Mapping[str, str]) -> Ru
         config=os.path.abspath(given.config) if given.config else places.config,
         state_dir=places.state_dir,
         socket=os.path.abspath(given.socket) if given.socket else places.socket,
-        socket_is_given=has_socket or bool(given.state and not given.socket_by_default),
+        socket_is_given=has_socket,
         reactor=given.reactor,
         sets=tuple(given.set),
         exit_when=given.exit_when,

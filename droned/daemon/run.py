@@ -27,7 +27,7 @@ from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
 from droned.daemon.orders import Orders
 from droned.drivers import memory
-from droned.drivers.local_socket import listen, remove, socket_group
+from droned.drivers.local_socket import try_to_listen
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
@@ -144,9 +144,7 @@ class Daemon:
             raise refusal(self._configuration)
         assert self._configuration is not None
         parts.settings_changed(self._configuration.settings)
-        trial = listen(parts.socket_path, await parts.pool.run(socket_group))
-        remove(trial)
-        trial.socket.close()
+        await parts.pool.run(try_to_listen, parts.socket_path)
 
     def _make_server(self) -> None:
         if "server" not in self._parts.registry.records("server"):
@@ -280,17 +278,15 @@ def refusal(error: ConfigurationError) -> CannotRun:
     return CannotRun(error.whole)
 
 
-def run_daemon(options: RunOptions, release: str, extra_plugins: Iterable[Any] = ()) -> int:
+def run_daemon(options: RunOptions, release: str, reactor: Any, extra_plugins: Iterable[Any] = ()) -> int:
     """Run the daemon until its end; its exit status. `extra_plugins` start after the built-in services."""
-    from twisted.internet import reactor
-
     log = begin_log()
     memory.use_one_heap()
     raise_descriptor_limit(options.reactor)
     daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell, extra_plugins)
 
     def start() -> None:
-        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))  # type: ignore[attr-defined]
+        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         ensureDeferred(daemon.begin())

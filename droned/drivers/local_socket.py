@@ -89,6 +89,13 @@ def listen(path: str, gid: int, backlog: int = BACKLOG) -> LocalSocket:
         raise CannotRun(f"cannot listen on {path}: {os.strerror(error.errno or 0)}") from error
 
 
+def try_to_listen(path: str) -> None:
+    """Find out whether `listen` would do; raises CannotRun if not. For a thread: it looks up the group."""
+    trial = listen(path, socket_group())
+    remove(trial)
+    trial.socket.close()
+
+
 def remove(local: LocalSocket) -> None:
     """Take the socket's file away, if it is still ours; the socket itself is closed by who listens."""
     try:

@@ -90,13 +90,23 @@ class Services:
             if service.state == "failed":
                 await self._start_one(service, settings, context)
 
+    async def restart(self, name: str, settings: Any, context: Any) -> None:
+        """Stop this service if it runs, and start it anew; never raises."""
+        service = self._services[name]
+        if service.state == "running":
+            await self._stop_one(service)
+            await self._start_one(service, settings, context)
+
     async def stop(self) -> None:
         """Stop what runs, in reverse order; never raises."""
         for service in reversed(self._services.values()):
             if service.state == "running":
-                self._set(service, "stopping")
-                if await self._phase(service, "stop", service.made.stopService):
-                    self._set(service, "stopped")
+                await self._stop_one(service)
+
+    async def _stop_one(self, service: Service) -> None:
+        self._set(service, "stopping")
+        if await self._phase(service, "stop", service.made.stopService):
+            self._set(service, "stopped")
 
     async def _start_one(self, service: Service, settings: Any, context: Any) -> None:
         missing = [

@@ -51,7 +51,7 @@ def refused(droned: Droned, *options: str) -> tuple[int, str]:
 
 
 def complaint(told: str) -> str:
-    """What begins with one line "droned: cannot …"; below it there may be further problems, by their place."""
+    """What begins with one line "droned: cannot …"; below it there may be more problems, by their place."""
     assert "Traceback" not in told
     first, *others = [line for line in told.splitlines() if " services" not in line]
     assert first.startswith("droned: cannot"), told

@@ -1,13 +1,15 @@
 """A changed configuration in a running droned: only what changed is touched, a bad file changes nothing."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.faults import processes
-from tests.running import Droned, until
+from tests.faults.api import Api
+from tests.running import Droned, environment, in_tree, until
 
 pytestmark = pytest.mark.live
 
@@ -160,3 +162,38 @@ def test_reloads_while_others_are_under_way_end_at_the_last_file(running: Droned
 
     until(last, 30.0, what="both run the last configuration")
     running.until_state("running")
+
+
+def test_a_socket_in_the_file_is_listened_on_and_moves_with_it(droned: Droned) -> None:
+    """`--socket` would win over the file; the place beside `--state` does not."""
+    named, moved, taken = (droned.folder / name for name in ("named.sock", "moved.sock", "taken.sock"))
+    taken.write_text("a file")
+    text = FIRST + "droned: {socket: %s}\n"
+    droned.configure(text % named)
+    droned.socket = named
+    droned.api = Api(socket=str(named))
+    with droned.log_path.open("ab") as log:
+        places = ("-c", str(droned.config_path), "--state", str(droned.state_dir))
+        droned.process = subprocess.Popen(
+            [*in_tree("droned"), "run", *places],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    before = droned.in_control()["pid"]
+    # One that cannot be had is refused with all that is in the file.
+    droned.configure((text % taken).replace("1001", "2001"))
+    told = droned.ctl("daemon", "reload")
+    assert told.returncode == 1
+    assert f"cannot listen on {taken}" in told.stderr
+    assert issue_kinds(droned) == ["configuration-refused"]
+    droned.configure(text % moved)
+    droned.done("daemon", "reload")
+    droned.socket = moved
+    droned.api = Api(socket=str(moved))
+    shown = droned.in_control()
+    assert (shown["pid"], shown["socket"]) == (before, str(moved))
+    assert not named.exists()
+    assert issue_kinds(droned) == []

@@ -63,10 +63,12 @@ def main(arguments: list[str]) -> int:
     """Be the daemon; its exit status."""
     options = run_options(arguments, os.getuid(), os.environ)
     install_reactor(options.reactor)
+    from twisted.internet import reactor
+
     from droned.daemon.run import run_daemon
 
     needing = (faulty("needs-start", "start"), faulty("needs-sound", "sound"))
-    return run_daemon(options, VERSION, [*map(faulty, PHASES), *needing])
+    return run_daemon(options, VERSION, reactor, [*map(faulty, PHASES), *needing])
 
 
 if __name__ == "__main__":
