@@ -19,10 +19,11 @@ SCRIPTS = sorted(path for path in (ROOT / "bin").iterdir() if path.suffix != ".s
 SHELL = [*sorted((ROOT / "bin").iterdir()), ROOT / "etc/droned.init"]
 
 
-def test_every_program_names_the_same_release() -> None:
+def test_every_program_names_the_same_release(capsys: pytest.CaptureFixture[str]) -> None:
     """The guardian may import nothing of ours and so says it itself; from a checkout there is no metadata."""
     assert orders.RELEASE == VERSION
-    assert daemon.release() == VERSION
+    assert daemon.main(["version"]) == 0
+    assert capsys.readouterr().out == f"droned {VERSION}\n"
 
 
 @pytest.mark.parametrize("target", PROJECT["project"]["scripts"].values())
