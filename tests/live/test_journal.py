@@ -36,6 +36,7 @@ class Writer:
         self.process = process
         self.said: list[str] = []
         self._rest = b""
+        self._heard = 0
 
     @property
     def durable(self) -> int:
@@ -50,14 +51,14 @@ class Writer:
             pass
 
     def wait_for(self, word: str, seconds: float = PATIENCE_S) -> str:
-        """The first line from now on that begins with `word`."""
-        seen = len(self.said)
+        """The first line behind the one that was waited for last that begins with `word`."""
         until = time.monotonic() + seconds
         while True:
-            for line in self.said[seen:]:
-                if line.startswith(word):
-                    return line
-            seen = len(self.said)
+            for index in range(self._heard, len(self.said)):
+                if self.said[index].startswith(word):
+                    self._heard = index + 1
+                    return self.said[index]
+            self._heard = len(self.said)
             left = until - time.monotonic()
             assert left > 0, f"no {word!r} in {seconds} s, but {self.said[-5:]}"
             assert self._hear(left), f"it ended: {self.said[-5:]}"
@@ -277,9 +278,8 @@ def test_a_disk_that_fails_for_a_while_is_degraded_for_as_long(
     """Calls 8 to 11 fail: the batch, its second try in a new segment, and the tries of the next seconds."""
     folder = tmp_path / "journal"
     with writing(folder, *traced(f"{call}:error=EIO:when=8..11")) as writer:
-        writer.wait_for("failed")
+        assert "Input/output error" in writer.wait_for("failed")
         failed_at = writer.durable
-        assert "Input/output error" in writer.said[-1]
         writer.wait_for("recovered", 10.0)
         while writer.durable < failed_at + 300:
             writer.wait_for("durable")
