@@ -177,7 +177,7 @@ class Cgroups:
     # ---- birth
 
     def birthplace(self, instance: str) -> tuple[int, str | None]:
-        """Where a child comes to be: a descriptor of the folder to fork it into, or the file by which it joins.
+        """Where a child is born: a descriptor of the folder to fork it into, or the file by which it joins.
 
         Forking into the folder is quicker by the 10 ms that a move can take,
         but Linux up to 6.18 at least kills whatever is forked into a folder

@@ -283,6 +283,8 @@ class Trees:
     def _signal_members(self, run: Run, number: int, already: dict[int, int]) -> dict[int, int]:
         """Signal all members once, and again those that were born meanwhile; gives all that were reached."""
         for _ in range(_PASSES):
+            if self._cgroups is None and self._gets_orphans:
+                self.scan()  # who has lost its parent since the last look hangs below us by now
             members = self.members(run)
             if run.lives and not run.adopted:
                 members[run.pid] = run.start_time
