@@ -121,3 +121,36 @@ def test_the_next_service_waits_until_the_one_before_has_started() -> None:
 
 def test_a_plugin_made_of_functions_is_a_service_plugin() -> None:
     assert verifyObject(IServicePlugin, Plugin("name", lambda context: None))
+
+
+def test_what_failed_is_started_again_when_asked_and_with_it_what_needed_it() -> None:
+    done: list[str] = []
+    is_mended: list[bool] = []
+
+    def make(context: object) -> Recorded:
+        if not is_mended:
+            raise CannotRun("cannot be made yet")
+        return Recorded("bad", done)
+
+    bad = Plugin("bad", make)
+    sound = Plugin("sound", lambda context: Recorded("sound", done))
+    needy = Plugin("needy", lambda context: Recorded("needy", done), needs=("bad",))
+    all_, _, _ = services(bad, sound, needy)
+    result_of(all_.start(None, None))
+    result_of(all_.start_failed(None, None))
+    assert [each["state"] for each in all_.shown()] == ["failed", "running", "failed"]
+    is_mended.append(True)
+    result_of(all_.start_failed(None, None))
+    assert [each["state"] for each in all_.shown()] == ["running", "running", "running"]
+    assert done == ["start sound", "start bad", "start needy"]
+
+
+def test_a_service_is_restarted_alone_and_only_if_it_runs() -> None:
+    done: list[str] = []
+    first = Plugin("first", lambda context: Recorded("first", done))
+    all_, _, _ = services(first, Plugin("last", lambda context: Recorded("last", done)))
+    result_of(all_.restart("first", None, None))
+    assert done == []
+    result_of(all_.start(None, None))
+    result_of(all_.restart("first", None, None))
+    assert done == ["start first", "start last", "stop first", "start first"]
