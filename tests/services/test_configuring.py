@@ -1,0 +1,133 @@
+"""Configuration put in force, refused, and scaled, over a spine in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from droned.errors import BadRequest, ConfigurationError
+from droned.models.policy import (
+    AppSpec,
+    Launch,
+    RestartPolicy,
+)
+from droned.models.records import State, Wanted
+from tests.services.spine import Spine, app, ended, result_of
+
+CRASHED = 1 << 8
+
+
+@pytest.fixture
+def spine() -> Spine:
+    """A spine with nothing configured."""
+    return Spine()
+
+
+def test_only_what_changed_is_touched_by_a_reload(spine: Spine) -> None:
+    spine.configure(app("web"), app("db"))
+    spine.up("web/0")
+    spine.up("db/0")
+    spine.configure(app("web"), app("db"), app("new"))
+    assert spine.spawner.spawned == [("web/0", 1), ("db/0", 1), ("new/0", 1)]
+    assert spine.spawner.signals == []
+
+
+def test_a_policy_applies_live(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.configure(app(restart=RestartPolicy(delay_s=5.0)))
+    assert spine.spawner.signals == []
+    spine.tell("web/0", ended(1, CRASHED))
+    spine.clock.advance(4.9)
+    assert len(spine.spawner.spawned) == 1
+    spine.clock.advance(0.2)
+    assert len(spine.spawner.spawned) == 2
+
+
+def with_command(spec: AppSpec, command: str) -> AppSpec:
+    return replace(spec, launch=Launch(command=(command,)))
+
+
+def test_a_changed_command_replaces_one_instance_after_the_other(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app(labels=labels))
+    spine.up("web/0")
+    spine.up("web/1")
+    changed = with_command(app(labels=labels), "false")
+    spine.configure(changed)
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0"]
+    spine.tell("web/0", ended(1, 15))
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0"]
+    spine.up("web/0", 200)
+    assert [key for key, _, _, _ in spine.spawner.signals] == ["web/0", "web/1"]
+    spine.tell("web/1", ended(1, 15))
+    spine.up("web/1", 201)
+    assert spine.spawner.launches["web/1"]["argv"] == ["false"]
+
+
+def test_a_changed_command_that_fails_stops_at_its_first_victim(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app(labels=labels))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.configure(with_command(app(labels=labels), "missing"))
+    spine.tell("web/0", ended(1, 15))
+    spine.tell("web/0", {"type": "spawn_failed", "run": 2, "stage": "exec", "errno": 2, "at": 1.0})
+    assert spine.record("web/0").state is State.FAILED
+    assert spine.record("web/1").state is State.RUNNING
+    assert "instance-failed:web/0" in spine.registry.records("issue")
+
+
+def test_an_app_that_left_goes_with_its_last_instance(spine: Spine) -> None:
+    spine.configure(app("web", labels=("0", "1")))
+    spine.up("web/0")
+    spine.up("web/1")
+    spine.configure()
+    assert spine.registry.app("web") is not None
+    spine.tell("web/0", ended(1, 15))
+    spine.tell("web/1", ended(1, 15))
+    assert spine.registry.app("web") is None
+    assert spine.registry.instance("web/0") is None
+    assert spine.spawner.forgotten == ["web/0", "web/1"]
+
+
+def test_a_refused_configuration_changes_nothing_but_opens_an_issue(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    spine.configuration = ConfigurationError("cannot use it", ("droned.yaml:1:1: no",))
+    with pytest.raises(ConfigurationError):
+        result_of(spine.configuring.reload("test"))
+    assert spine.record("web/0").state is State.RUNNING
+    assert "configuration-refused:server" in spine.registry.records("issue")
+    spine.configure(app())
+    assert "configuration-refused:server" not in spine.registry.records("issue")
+
+
+def test_scale_adds_and_removes_the_highest(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 3}))
+    assert {key for key, _ in spine.spawner.spawned} == {"web/0", "web/1", "web/2"}
+    result_of(spine.command("scale", counts={"web": 1}))
+    assert {key for key, _, _, _ in spine.spawner.signals} == {"web/1", "web/2"}
+    spine.configure(app())
+    assert {key for key, _ in spine.spawner.spawned} == {"web/0", "web/1", "web/2"}
+
+
+def test_scale_survives_a_reload_that_leaves_the_count_alone(spine: Spine) -> None:
+    spine.configure(app())
+    result_of(spine.command("scale", counts={"web": 2}))
+    spine.configure(app(restart=RestartPolicy(delay_s=2.0)))
+    assert spine.registry.instance("web/1") is not None
+    assert spine.record("web/1").wanted is Wanted.UP
+
+
+def test_more_instances_than_can_be_looked_after_are_refused_before_anything_changes(spine: Spine) -> None:
+    spine.configure(app(labels=("0", "1")), app("db", labels=("0",)))
+    spine.operations._most_instances = 4
+    result_of(spine.command("scale", counts={"web": 3}))
+    version = spine.registry.version
+    with pytest.raises(BadRequest, match="cannot scale to 5 instances"):
+        result_of(spine.command("scale", counts={"web": 4}))
+    assert spine.registry.version == version
