@@ -15,9 +15,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import IService, Service
 from twisted.internet.defer import ensureDeferred
 
 from droned.daemon.build import Parts
@@ -34,7 +35,6 @@ from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration
 from droned.models.records import IssueKind, ServerRecord, State
 from droned.models.registry import Commit
-from droned.services.api import plugin as api_plugin
 from droned.services.journal import journal_plugin
 from droned.services.plugins import Plugin, Services
 from droned.services.supervision import SELF, Given
@@ -81,7 +81,7 @@ class Daemon:
             [
                 journal_plugin(parts.journal),
                 Plugin("supervision", lambda context: SupervisionService(self), needs=("journal",)),
-                api_plugin,
+                Plugin("api", self._make_api),
                 Plugin("stall-watch", lambda context: parts.stall),
                 *extra_plugins,
             ],
@@ -126,6 +126,15 @@ class Daemon:
         parts.link.send({"type": "ready"})
         self._tell_status()
         parts.timers.call_later(SETTLE_AFTER_S, memory.settle)
+
+    async def _make_api(self, context: Parts) -> IService:
+        """The API, its code imported in a thread: whatever is to be started is under way by then."""
+        plugin = (await context.pool.run(import_module, "droned.services.api")).plugin
+        problems = plugin.check(self._server().settings)
+        if problems:
+            raise CannotRun("; ".join(problems))
+        made: IService = plugin.make(context)
+        return made
 
     def _configuration_read(self, result: Any) -> None:
         """Keep the configuration, or why there is none."""

@@ -102,7 +102,10 @@ class IServicePlugin(Interface):
         """What is wrong with the settings for this service, in words; empty is fine."""
 
     def make(context: Any) -> Any:
-        """The service itself, a Twisted `IService` whose start and stop may return a Deferred."""
+        """The service itself, or an awaitable of it.
+
+        It is a Twisted `IService` whose start and stop may return a Deferred.
+        """
 
 
 class Runner(Protocol):

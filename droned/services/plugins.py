@@ -123,8 +123,9 @@ class Services:
         def check() -> None:
             problems.extend(service.plugin.check(settings))
 
-        def make() -> None:
-            service.made = service.plugin.make(context)
+        async def make() -> None:
+            made = service.plugin.make(context)
+            service.made = await made if isawaitable(made) else made
 
         if not await self._phase(service, "check", check):
             return

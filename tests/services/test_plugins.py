@@ -119,6 +119,16 @@ def test_the_next_service_waits_until_the_one_before_has_started() -> None:
     assert [each["state"] for each in all_.shown()] == ["running", "running"]
 
 
+def test_a_service_may_be_made_later() -> None:
+    done: list[str] = []
+    made: Deferred[Recorded] = Deferred()
+    all_, _, _ = services(Plugin("late", lambda context: made))
+    Deferred.fromCoroutine(all_.start(None, None))
+    assert [each["state"] for each in all_.shown()] == ["starting"]
+    made.callback(Recorded("late", done))
+    assert [each["state"] for each in all_.shown()] == ["running"]
+
+
 def test_a_plugin_made_of_functions_is_a_service_plugin() -> None:
     assert verifyObject(IServicePlugin, Plugin("name", lambda context: None))
 
