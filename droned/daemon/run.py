@@ -202,6 +202,10 @@ class Daemon:
         for text in self._damage:
             parts.journal_damaged(text)
 
+    def listen_to_guardian(self) -> None:
+        """Take what the guardian tells from now on: other services may be long in starting."""
+        self._parts.link.deliver()
+
     def _beginnings(self, keys: Iterable[str], *, is_beginning: bool) -> Iterable[Given]:
         """Those to be begun: all of them, or what a stop that did not come to its end has left behind."""
         for key in keys:
@@ -213,7 +217,7 @@ class Daemon:
     # --- what the guardian and the system say
 
     def _received(self, message: Mapping[str, Any]) -> None:
-        """One message of the guardian's, in order; none comes before `ready` has been sent."""
+        """One message of the guardian's, in order; none comes before the table was taken over."""
         match message["type"]:
             case "shutdown":
                 self._ending.shut_down(message["reason"])
@@ -275,6 +279,7 @@ class SupervisionService(Service):
         """Come into control."""
         super().startService()
         self._daemon.take_control()
+        self._daemon.listen_to_guardian()
 
     def stopService(self) -> None:  # Twisted's name
         """Perform nothing more."""

@@ -2,7 +2,7 @@
 
 What it takes off the daemon's hands: pings are answered, orders batched into
 one packet per reactor turn, messages held back until the daemon has taken over
-the table and said `ready`, and a guardian that is lost is replaced: the next
+the table, and a guardian that is lost is replaced: the next
 one gets copies of every pidfd and parked descriptor, what was ordered and not
 answered is ordered again, and what happened meanwhile is told as if it had
 just been said. A guardian that only cut us off (another daemon has our place)
@@ -76,7 +76,7 @@ class GuardianLink:
         self._rows: list[wire.Row] = []
         self._table: Deferred[list[wire.Row]] = Deferred()
         self._has_table = False
-        self._is_ready = False
+        self._is_ready = self._delivers = False
         self._held_back: deque[Mapping[str, Any]] = deque()
         self._flush_is_due = False
         self._silence: Any = None
@@ -117,7 +117,7 @@ class GuardianLink:
     def begin(self, received: Received, turn_ended: Callable[[], None] | None = None) -> None:
         """Say hello. `received` gets each message, `turn_ended` a call after the last of a packet.
 
-        Messages after the table are held back until `ready` has been sent.
+        Messages after the table are held back until `deliver`, or until `ready` has been sent.
         Besides the wire's own there is `{"type": "guardian_replaced"}`.
         """
         self._received = received
@@ -142,8 +142,14 @@ class GuardianLink:
             fd = wire.launch_in_memfd(message["launch"])  # beside the message when it is too large for it
             self._queue({**message, "launch": None, "fds": 1}, (fd,))
             os.close(fd)
-        if message["type"] == "ready" and not self._is_ready:
+        if message["type"] == "ready":
             self._is_ready = True
+            self.deliver()
+
+    def deliver(self) -> None:
+        """The table has been taken over: hand over what was held back, and from now on all at once."""
+        if not self._delivers:
+            self._delivers = True
             self._reactor.callLater(0, self._deliver_held_back)
 
     def progress(self, text: str) -> None:
@@ -275,7 +281,7 @@ class GuardianLink:
                 return
             for message, fds in deliveries:
                 self._take(message, fds)
-            if self._turn_ended is not None and self._is_ready:
+            if self._turn_ended is not None and self._delivers:
                 self._turn_ended()
 
     def connectionLost(self, reason: Failure) -> None:  # Twisted's name
@@ -350,7 +356,7 @@ class GuardianLink:
         self._table.callback(rows)
 
     def _deliver(self, message: Mapping[str, Any]) -> None:
-        if self._is_ready and not self._held_back:
+        if self._delivers and not self._held_back:
             self._hand_over(message)
         else:
             self._held_back.append(message)
