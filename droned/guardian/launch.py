@@ -201,6 +201,9 @@ class Setup:
         number = errno.EINVAL
         stage = "session"
         try:
+            # exec closes all the rest; these two must not be held by a child that hangs before it comes to that.
+            for fd in self._world.private_fds:
+                os.close(fd)
             for stage, mark, call, arguments in self.steps:  # noqa: B007  # told after the loop
                 if mark:
                     os.write(pipe, mark)
@@ -224,9 +227,6 @@ class Setup:
         os.dup2(out, 1)
         os.dup2(err, 2)
         self._streams += [1] if err_path is None else [1, 2]
-        # exec closes the rest; these two must not be held by a child that hangs before it comes to that.
-        for fd in world.private_fds:
-            os.close(fd)
 
     def _close_others(self) -> None:
         """Close all that a look-up in a name service could hold for long."""

@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARDIAN = ROOT / "droned" / "guardian" / "__main__.py"
 STUB = ROOT / "tests" / "programs" / "stub_daemon.py"
+LINKED = ROOT / "tests" / "programs" / "link_daemon.py"
 WITHIN_S = 10.0
 
 Message = dict[str, Any]
@@ -158,8 +159,14 @@ class Guarded:
         self.guardian_pid = 0
         self.log = folder / "log"
 
-    def command(self, *options: str, stub: Sequence[str] = (), python: str = sys.executable) -> list[str]:
-        daemon = [python, "-I", str(STUB), str(self.folder / "test.sock"), *stub]
+    def command(
+        self,
+        *options: str,
+        stub: Sequence[str] = (),
+        python: str = sys.executable,
+        program: Path = STUB,
+    ) -> list[str]:
+        daemon = [python, "-I", str(program), str(self.folder / "test.sock"), *stub]
         main = [python, "-I", "-S", "-E", str(GUARDIAN), "--state", str(self.state)]
         return [*main, *options, "--", *daemon]
 

@@ -1,0 +1,187 @@
+"""The guardian is lost, alone or with the daemon: apps live on, are managed, and no end is made up."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.guardian.harness import LINKED, Guarded, Stub, guarded, is_alive, launch, until
+
+pytestmark = pytest.mark.live
+SLEEP = launch("/bin/sleep", "600")
+REACTORS = ["epoll", "poll", "select", "asyncio"]
+
+
+@pytest.fixture
+def world() -> Iterator[Guarded]:
+    with guarded() as made:
+        yield made
+
+
+def linked(world: Guarded, reactor: str = "epoll", **arguments: Any) -> Stub:
+    return world.begin(command=world.command(stub=[reactor], program=LINKED), **arguments)
+
+
+def replaced(world: Guarded, stub: Stub) -> None:
+    message = stub.expect("guardian_replaced")
+    assert message["pid"] != world.guardian_pid
+    world.guardian_pid = message["pid"]
+
+
+@pytest.mark.parametrize("reactor", REACTORS)
+@pytest.mark.parametrize("lacking", ["", "cgroup,subreaper"])
+def test_the_daemon_puts_a_new_guardian_in_the_place_of_a_lost_one(
+    world: Guarded, reactor: str, lacking: str
+) -> None:
+    stub = linked(world, reactor, env={"DRONED_WITHOUT": lacking})
+    apps = [stub.run(f"web/{n}", 1, SLEEP) for n in range(5)]
+    world.signal(signal.SIGKILL)
+    replaced(world, stub)
+    assert all(is_alive(app["pid"]) for app in apps)
+    stub.spawn("web/0", 2, SLEEP)
+    assert stub.expect("refused")["live_run"] == 1
+    for to, instance in (("main", "web/1"), ("group", "web/2"), ("tree", "web/3")):
+        stub.send("signal", instance=instance, run=1, signal=15, to=to)
+        assert stub.expect("signalled", instance=instance)["delivered"] == 1
+        assert stub.expect("ended", instance=instance)["status"] == signal.SIGTERM
+    stub.run("web/1", 2, SLEEP)
+    stub.send("signal", instance="web/1", run=2, signal=9, to="tree")
+    assert stub.expect("ended", instance="web/1")["status"] == signal.SIGKILL
+
+
+def test_an_end_in_the_gap_between_two_guardians_is_told_with_its_status(world: Guarded) -> None:
+    """By the daemon's own pidfds, where the kernel tells (6.15); without them it is unseen."""
+    stub = linked(world)
+    ends = [stub.run(f"end/{n}", 1, launch("/bin/sh", "-c", f"sleep 0.1{n}; exit {n}")) for n in range(10)]
+    world.signal(signal.SIGSTOP)
+    for app in ends:
+        until(lambda pid=app["pid"]: not is_alive(pid))  # type: ignore[misc]
+    world.signal(signal.SIGKILL)
+    replaced(world, stub)
+    statuses = [stub.expect("ended", instance=f"end/{n}")["status"] for n in range(10)]
+    knows = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+    assert statuses == [number << 8 if knows else None for number in range(10)]
+
+
+def test_orders_and_parked_descriptors_survive_the_loss(world: Guarded) -> None:
+    """What was ordered while there was no guardian is done by the next; what was parked is there."""
+    (world.folder / "file").write_text("kept")
+    stub = linked(world)
+    stub.tell(park="log", fd=str(world.folder / "file"))
+    stub.run("web/0", 1, SLEEP)
+    world.signal(signal.SIGSTOP)
+    stub.spawn("web/1", 1, SLEEP)
+    stub.send("signal", instance="web/0", run=1, signal=15, to="main")
+    time.sleep(0.3)
+    world.signal(signal.SIGKILL)
+    replaced(world, stub)
+    stub.expect("spawned", instance="web/1")
+    assert stub.expect("ended", instance="web/0")["status"] == signal.SIGTERM
+    stub.tell(fetch="log")
+    assert stub.expect("fetched")["content"] == "kept"
+
+
+def test_guardians_can_be_lost_again_and_again_and_the_last_starts_the_daemon_anew(world: Guarded) -> None:
+    stub = linked(world)
+    app = stub.run("web/0", 1, SLEEP)
+    for _ in range(3):
+        world.signal(signal.SIGKILL)
+        replaced(world, stub)
+    os.kill(stub.pid, signal.SIGKILL)
+    stub = world.welcomed()
+    assert [(row["pid"], row["state"]) for row in stub.table()] == [(app["pid"], "running")]
+    stub.send("exit", code=0)
+    stub.tell(do="exit", code=0)
+    until(lambda: not is_alive(world.guardian_pid))
+
+
+def test_a_lost_ledger_is_made_good_by_the_daemon(world: Guarded) -> None:
+    stub = linked(world)
+    app = stub.run("web/0", 1, SLEEP)
+    (world.state / "guardian" / "ledger").unlink()
+    world.signal(signal.SIGKILL)
+    replaced(world, stub)
+    stub.spawn("web/0", 2, SLEEP)
+    assert stub.expect("refused")["live_run"] == 1
+    stub.send("signal", instance="web/0", run=1, signal=9, to="main")
+    assert stub.expect("ended")["status"] == 9
+    assert not is_alive(app["pid"])
+
+
+def test_a_daemon_that_was_given_up_ends_and_starts_no_guardian(world: Guarded) -> None:
+    """Stopped, replaced, and continued: its place is taken, so it goes without a word."""
+    stub = linked(world)
+    stub.send("watchdog", pause_s=0.0)
+    os.kill(stub.pid, signal.SIGSTOP)
+    new = world.welcomed(15.0)
+    os.kill(stub.pid, signal.SIGCONT) if is_alive(stub.pid) else None
+    until(lambda: not is_alive(stub.pid))
+    assert new.expect("welcome")["pid"] == world.guardian_pid
+
+
+def test_a_stopped_guardian_is_noticed_and_not_replaced(world: Guarded) -> None:
+    stub = linked(world)
+    world.signal(signal.SIGSTOP)
+
+    def unresponsive() -> bool:
+        stub.tell(do="ask")
+        return bool(stub.expect("asked")["is_unresponsive"])
+
+    until(unresponsive, 8.0)
+    world.signal(signal.SIGCONT)
+    until(lambda: not unresponsive(), 8.0)
+    assert not [message for message in stub.heard if message["type"] == "guardian_replaced"]
+
+
+@pytest.mark.parametrize("lacking", ["", "pidfd", "cgroup,pidfd,subreaper"])
+def test_guardian_and_daemon_lost_together_are_followed_by_a_pair_that_knows(
+    world: Guarded, lacking: str
+) -> None:
+    """What lives is adopted by boot, pid and start time; an end that nobody saw is unseen."""
+    stub = world.begin(env={"DRONED_WITHOUT": lacking})
+    lives = stub.run("web/0", 1, SLEEP)
+    gone = stub.run("web/1", 1, SLEEP)
+    stub.run("web/2", 1, launch("/bin/sh", "-c", "exit 3"))
+    assert stub.expect("ended", instance="web/2")["status"] == 3 << 8
+    os.kill(stub.pid, signal.SIGSTOP)
+    os.kill(world.guardian_pid, signal.SIGKILL)
+    os.kill(stub.pid, signal.SIGKILL)
+    os.kill(gone["pid"], signal.SIGKILL)
+    until(lambda: not is_alive(gone["pid"]))
+    stub = world.begin(env={"DRONED_WITHOUT": lacking})
+    rows = {row["instance"]: row for row in stub.table()}
+    assert (rows["web/0"]["pid"], rows["web/0"]["state"], rows["web/0"]["adopted"]) == (
+        lives["pid"],
+        "running",
+        True,
+    )
+    assert rows["web/1"]["state"] == "ended"
+    # Seen only if it still waited to be reaped by whoever has inherited it; then it is the truth.
+    assert (rows["web/1"]["seen"], rows["web/1"]["status"]) in ((False, None), (True, signal.SIGKILL))
+    assert (rows["web/2"]["state"], rows["web/2"]["status"]) == ("ended", 3 << 8)
+    stub.send("signal", instance="web/0", run=1, signal=15, to="tree")
+    ended = stub.expect("ended", instance="web/0")
+    knows = not lacking and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+    assert ended["status"] == (signal.SIGTERM if knows else None)
+    stub.run("web/0", 2, SLEEP)
+
+
+def test_a_child_half_made_when_the_guardian_dies_never_becomes_a_second_life(world: Guarded) -> None:
+    fifo = world.folder / "fifo"
+    os.mkfifo(fifo)
+    stub = world.begin()
+    stub.spawn("web/0", 1, launch("/bin/sleep", "600.25", stdout=str(fifo)))
+    time.sleep(0.3)
+    os.kill(stub.pid, signal.SIGSTOP)
+    for pid in (world.guardian_pid, stub.pid):
+        os.kill(pid, signal.SIGKILL)
+    stub = world.begin()
+    assert stub.table() == []
+    stub.run("web/0", 1, SLEEP)
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb"):
+        time.sleep(0.3)
+    assert subprocess.run(["pgrep", "-f", "sleep 600[.]25"], stdout=subprocess.DEVNULL).returncode != 0
