@@ -201,7 +201,7 @@ class Setup:
         number = errno.EINVAL
         stage = "session"
         try:
-            # exec closes all the rest; these two must not be held by a child that hangs before it comes to that.
+            # exec closes all the rest; these two must not be held by a child that hangs before that.
             for fd in self._world.private_fds:
                 os.close(fd)
             for stage, mark, call, arguments in self.steps:  # noqa: B007  # told after the loop

@@ -118,7 +118,10 @@ def _guardian(options: dict[str, str], daemon_argv: list[str]) -> Guardian:
     if "--successor-of" in options:
         return _successor(place, arguments, daemon_argv, int(options["--successor-of"]))
     kernel.keep_from_children([])
-    place.take()
+    try:
+        place.take()
+    except OSError as error:
+        raise _NoPlace(f"cannot use {place.state_dir}/lock: {error.strerror}") from error
     guardian = _made(place, arguments, daemon_argv, load(place.ledger), is_successor=False)
     guardian.begin_alone()
     return guardian

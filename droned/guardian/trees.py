@@ -250,6 +250,9 @@ class Trees:
 
     def signal(self, run: Run, number: int, to: str) -> int:
         """Send a signal to the main process, group or tree of a run; how many processes it reached."""
+        live = self._table.live(run.instance)
+        if live is not None and live is not run:
+            return 0  # the folder and what is in it are the next run's
         if to == "main":
             return self._signal_main(run, number)
         if to == "group":
