@@ -1,4 +1,4 @@
-"""Where a guardian can be: PID 1 of a container, a full disk, a folder of before a reboot or with odd things."""
+"""Where a guardian can be: PID 1 of a container, a full disk, a folder of before a reboot or an odd one."""
 
 import json
 import os
