@@ -32,9 +32,9 @@ class Size:
     cmd: int = 100
     conf: int = 20
     kills: int = 50
-    longest_peace_s: float = 3.0
+    longest_peace_s: float = 5.0
     """The longest time between being in control and the next kill."""
-    share_at_start: float = 0.2
+    share_at_start: float = 0.1
     """Share of the kills that hit a daemon which is only just starting."""
     loop_ms: int = 700
     seed: int = 1
