@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from droned.drivers.iguardian import IGuardianLink, Received
 from droned.drivers.replies import Awaited
 from droned.drivers.successor import GuardianIdentity, HeldRuns, is_alive
 from droned.guardian import wire
@@ -37,15 +38,13 @@ _SAID_AGAIN = frozenset({"spawn", "signal", "ack", "park", "unpark", "pong", "pr
 """What needs no queue while there is no guardian: the next one hears it anyway, or need not."""
 CUT_OFF_STATUS = 75
 
-Received = Callable[[Mapping[str, Any]], None]
-
 
 def cut_off() -> None:
     """End this process now: another daemon is in control, nothing may be written any more."""
     os._exit(CUT_OFF_STATUS)
 
 
-@implementer(IReadDescriptor, IWriteDescriptor)
+@implementer(IGuardianLink, IReadDescriptor, IWriteDescriptor)
 class GuardianLink:
     """The connection of one daemon to its guardian, and to the successors of that."""
 

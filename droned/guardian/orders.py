@@ -80,8 +80,10 @@ class Orders:
         self._companion.progressed()
         if message.get("handing"):
             self.await_copies()
-            return
-        self._welcome()
+        elif self._handing is not None:
+            self.handed()
+        else:
+            self._welcome()
 
     def handed(self) -> None:
         """The daemon has sent all copies that it had, or never will."""
