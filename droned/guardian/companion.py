@@ -341,7 +341,7 @@ class Companion:
         if not self.is_child and self._pidfd < 0 and processes.look(self.pid) is None:
             self._gone(self.pid, None)
             return
-        reason = self._watchdog.tick(time.monotonic())
+        reason = self._watchdog.tick(time.monotonic(), processes.used_while_runnable(self.pid))
         if reason is not None and self._end_timer is None:
             log.say(f"the daemon (pid {self.pid}) is {reason}: it is replaced")
             self.kill()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 TOKEN = b"DRONED_RUN="
 
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _ENVIRONMENT_BYTES = 1024 * 1024
 
 
@@ -77,6 +78,15 @@ def is_alive(pid: int, started: int) -> bool:
     """Whether that very process runs (a dead one that waits to be reaped does not)."""
     process = look(pid)
     return process is not None and process.start_time == started and not process.is_dead
+
+
+def used_while_runnable(pid: int) -> float | None:
+    """Seconds of processor that the main thread has used, None unless it runs or waits for a processor."""
+    text = read(f"/proc/{pid}/task/{pid}/stat")
+    if not text:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split(None, 14)
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND if fields[0] == b"R" else None
 
 
 def boot_id() -> str:

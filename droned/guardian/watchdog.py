@@ -1,8 +1,8 @@
 """When a daemon counts as hung, and how long to wait before the next one. Pure: every time is given.
 
-A daemon hangs when it was silent for SILENCE_S; only such seconds count in
-which the guardian itself was on time, because a guardian that got no processor
-cannot blame the daemon for that.
+A daemon hangs when it was silent for SILENCE_S. Only such seconds count in
+which the guardian itself was on time, and of those in which the daemon wanted
+to run only as many as it was let: nobody who got no processor hangs.
 """
 
 from collections import deque
@@ -11,6 +11,8 @@ TICK_S = 2.0
 SILENCE_S = 8.0
 STARTUP_S = 60.0
 _LATE_S = 1.0
+_FULL_SHARES = 2.0
+"""A daemon that spins on half a processor has had its chance to answer."""
 
 _FIRST_S = 0.5
 _MOST_S = 30.0
@@ -22,12 +24,13 @@ _WITHIN_S = 600.0
 class Watchdog:
     """The patience with one life of a daemon. Times are of the monotonic clock."""
 
-    __slots__ = ("_at", "_deadline", "_paused_until", "silent_s")
+    __slots__ = ("_at", "_deadline", "_paused_until", "_used_s", "silent_s")
 
     def __init__(self, now: float) -> None:
         self._at = now
         self._deadline: float | None = now + STARTUP_S
         self._paused_until = now
+        self._used_s: float | None = None
         self.silent_s = 0.0
 
     def progressed(self, now: float) -> None:
@@ -50,9 +53,14 @@ class Watchdog:
         self._paused_until = now + seconds
         self.answered(now)
 
-    def tick(self, now: float) -> str | None:
-        """Count the time since the last tick or sign of life; why the daemon has to go, or None."""
+    def tick(self, now: float, used_s: float | None = None) -> str | None:
+        """Count the time since the last tick or sign of life; why the daemon has to go, or None.
+
+        `used_s` is the processor time of the daemon's life so far while it is
+        ready to run, None while it waits for something (or is stopped).
+        """
         since, self._at = now - self._at, now
+        before, self._used_s = self._used_s, used_s
         if now < self._paused_until:
             return None
         if self._deadline is not None:
@@ -61,7 +69,10 @@ class Watchdog:
                 self._deadline += since - TICK_S
             return f"not ready within {STARTUP_S:.0f} s" if now >= self._deadline else None
         if since <= TICK_S + _LATE_S:
-            self.silent_s += since
+            share = 1.0
+            if used_s is not None and before is not None and since > 0.0:
+                share = min(1.0, _FULL_SHARES * (used_s - before) / since)
+            self.silent_s += since * share
         # A tick comes a little after its time, never before: an allowance keeps rounding out of it.
         return f"silent for {SILENCE_S:.0f} s" if self.silent_s >= SILENCE_S - 0.05 else None
 

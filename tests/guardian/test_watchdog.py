@@ -35,6 +35,17 @@ def test_ticks_that_the_guardian_got_late_do_not_count() -> None:
     assert [watchdog.tick(now + step) is not None for step in (2.0, 4.0, 6.0, 8.0)] == [False] * 3 + [True]
 
 
+def test_a_daemon_that_gets_no_processor_does_not_hang() -> None:
+    watchdog = ready()
+    assert all(watchdog.tick(2.0 * number, used_s=1.0) is None for number in range(1, 100))
+
+
+def test_a_daemon_that_spins_hangs() -> None:
+    watchdog = ready()
+    ticks = [watchdog.tick(at, used_s=at / 2.0) for at in (2.0, 4.0, 6.0, 8.0)]
+    assert [reason is not None for reason in ticks] == [False, False, False, True]
+
+
 @given(st.lists(st.floats(0.0, 30.0), max_size=60))
 def test_nobody_is_ended_before_eight_counted_seconds(lateness: list[float]) -> None:
     watchdog = ready()
