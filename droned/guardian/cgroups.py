@@ -77,6 +77,8 @@ class Cgroups:
                 os.mkdir(folder, 0o755)
             except FileExistsError:
                 pass
+            except FileNotFoundError:
+                os.makedirs(folder, 0o755)  # somebody has tidied up
             self._note(instance)
         return folder
 

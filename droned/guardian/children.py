@@ -22,8 +22,21 @@ from droned.guardian.trees import Trees
 from droned.guardian.wire import Failure, Launch, Message
 
 SETUP_S = 10.0
-_TURN_S = 0.004
+_AT_ONCE = 16
 _PIPE_BYTES = 4096
+
+
+class _Birth:
+    """All that one fork needs."""
+
+    __slots__ = ("error", "folder", "reader", "run", "setup", "writer")
+
+    def __init__(self, run: Run, setup: Setup, folder: int, pipe: tuple[int, int]) -> None:
+        self.run = run
+        self.setup = setup
+        self.folder = folder  # of the cgroup to be born in, -1 for none
+        self.reader, self.writer = pipe
+        self.error: OSError | None = None
 
 
 class _Pending:
@@ -87,64 +100,77 @@ class Children:
         self._queue.append((instance, run, launch))
 
     def start_some(self) -> bool:
-        """Fork what has waited longest, for a few milliseconds; True when there is more to do at once."""
-        until = time.monotonic() + _TURN_S
-        while self._queue and len(self._pending) < self._most_in_setup:
-            self._start(*self._queue.popleft())
-            if time.monotonic() >= until:
-                break
+        """Fork a few that have waited longest; True when there is more to do at once."""
+        if self._queue and len(self._pending) < self._most_in_setup:
+            self._start([self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))])
         return bool(self._queue) and len(self._pending) < self._most_in_setup
 
     def start_all(self) -> None:
         """Fork all that waits: whoever asks next shall find it in the table."""
         while self._queue:
-            self._start(*self._queue.popleft())
+            self._start([self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))])
 
     def start_now(self, instance: str) -> None:
         """Fork the order for this instance out of turn: a signal for it has come."""
         if instance in self._queued:
             order = next(order for order in self._queue if order[0] == instance)
             self._queue.remove(order)
-            self._start(*order)
+            self._start([order])
 
-    def _start(self, instance: str, number: int, launch: Launch) -> None:
+    def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
+        """Prepare all, then fork one after the other.
+
+        After each fork every page that the guardian writes to is copied, so
+        as little as possible is done between one fork and the next.
+        """
+        births = [birth for order in orders if (birth := self._prepared(*order)) is not None]
+        pipes = [birth.writer for birth in births]
+        for birth in births:
+            try:
+                pid = os.fork() if birth.folder < 0 else kernel.fork_into_cgroup(birth.folder)
+            except OSError as error:
+                birth.error = error
+                continue
+            if pid == 0:
+                birth.setup.run(birth.writer, [pipe for pipe in pipes if pipe != birth.writer])
+            birth.run.pid = pid
+        for birth in births:
+            os.close(birth.writer)
+            if birth.folder >= 0:
+                os.close(birth.folder)
+            if birth.error is None:
+                self._table.add(birth.run)
+                self.follow(birth.run, birth.reader)
+            else:
+                os.close(birth.reader)
+                self._unborn(birth.run, "fork", birth.error)
+
+    def _prepared(self, instance: str, number: int, launch: Launch) -> _Birth | None:
+        """Everything for one fork; None when it has failed already."""
         del self._queued[instance]
         run = Run(instance, number, 0, time.time())
-        stage = "cgroup"
+        folder, stage = -1, "cgroup"
         try:
-            folder, procs = self._cgroups.birthplace(instance) if self._cgroups is not None else (-1, None)
-            try:
-                setup = Setup(launch, instance, number, self._world, procs)
-                stage = "fork"
-                reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-                try:
-                    pid = os.fork() if folder < 0 else kernel.fork_into_cgroup(folder)
-                    if pid == 0:
-                        setup.run(writer)
-                except OSError:
-                    os.close(reader)
-                    raise
-                finally:
-                    os.close(writer)
-            finally:
-                if folder >= 0:
-                    os.close(folder)
-        except Unlaunchable as error:
-            self._unborn(run, error.stage, error.errno)
-            return
-        except OSError as error:
+            procs = None
             if self._cgroups is not None:
-                self._cgroups.mistrust(instance)
-            self._unborn(run, stage, error.errno or errno.EAGAIN)
-            return
-        run.pid = pid
-        self._table.add(run)
-        self.follow(run, reader)
+                folder, procs = self._cgroups.birthplace(instance)
+            setup = Setup(launch, instance, number, self._world, procs)
+            stage = "fork"
+            return _Birth(run, setup, folder, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+        except Unlaunchable as error:
+            self._unborn(run, error.stage, OSError(error.errno, str(error)))
+        except OSError as error:
+            self._unborn(run, stage, error)
+        if folder >= 0:
+            os.close(folder)
+        return None
 
-    def _unborn(self, run: Run, stage: str, number: int) -> None:
+    def _unborn(self, run: Run, stage: str, error: OSError) -> None:
         """There is no child at all."""
+        if self._cgroups is not None:
+            self._cgroups.mistrust(run.instance)
         run.is_reaped = True
-        self._fail(run, {"stage": stage, "errno": number})
+        self._fail(run, {"stage": stage, "errno": error.errno or errno.EAGAIN})
         self._table.add(run)
 
     # ---- set-up

@@ -16,7 +16,6 @@ ABILITIES = ("cgroup", "pidfd", "subreaper")
 
 # The guardian has one thread: holding the interpreter lock through a call is right, and must be so for clone.
 _libc = ctypes.PyDLL(None, use_errno=True)
-_python = ctypes.pythonapi
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -70,24 +69,23 @@ def _thread_id_address() -> int:
     return address.value or 0 if _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0) == 0 else 0
 
 
+_tid_address = _thread_id_address()
+_clone_flags = _CLONE_INTO_CGROUP | (_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID if _tid_address else 0)
+
+
 def fork_into_cgroup(folder_fd: int) -> int:
     """As os.fork, with the child born in the cgroup whose folder is open as `folder_fd`.
 
     Moving a process after its birth makes the kernel wait for every processor
-    (about 10 ms when nothing was moved shortly before); this does not.
+    (about 10 ms when nothing was moved shortly before); this does not. What
+    the interpreter does around os.fork is for locks and threads, of which the
+    guardian has none; the child is to execute a program and nothing else.
     Raises OSError: ENOSYS where the call is missing or forbidden.
     """
-    address = _thread_id_address()
-    flags = _CLONE_INTO_CGROUP | (_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID if address else 0)
-    arguments = _CLONE_ARGS.pack(flags, 0, address, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder_fd)
-    _python.PyOS_BeforeFork()
-    pid: int = _libc.syscall(_SYS_CLONE3, arguments, len(arguments))
-    if pid == 0:
-        _python.PyOS_AfterFork_Child()
-        return 0
-    number = ctypes.get_errno()
-    _python.PyOS_AfterFork_Parent()
+    arguments = _CLONE_ARGS.pack(_clone_flags, 0, _tid_address, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder_fd)
+    pid: int = _libc.syscall(_SYS_CLONE3, arguments, _CLONE_ARGS.size)
     if pid < 0:
+        number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return pid
 

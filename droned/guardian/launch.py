@@ -20,7 +20,7 @@ import errno
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from droned.guardian import kernel, processes
@@ -195,14 +195,17 @@ class Setup:
 
     # ---- in the child
 
-    def run(self, pipe: int) -> NoReturn:
-        """Take all steps; comes back as the program, or not at all."""
+    def run(self, pipe: int, foreign: Iterable[int]) -> NoReturn:
+        """Take all steps; comes back as the program, or not at all.
+
+        `pipe` is where to tell how it goes, `foreign` are the pipes of others.
+        """
         self._pipe = pipe
         number = errno.EINVAL
         stage = "session"
         try:
-            # exec closes all the rest; these two must not be held by a child that hangs before that.
-            for fd in self._world.private_fds:
+            # exec closes all the rest; these must not be held by a child that hangs before that.
+            for fd in (*self._world.private_fds, *foreign):
                 os.close(fd)
             for stage, mark, call, arguments in self.steps:  # noqa: B007  # told after the loop
                 if mark:

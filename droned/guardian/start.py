@@ -15,7 +15,6 @@ import signal
 import socket
 import struct
 import sys
-import traceback
 
 from droned.guardian import cgroups, kernel, log, processes, reexec
 from droned.guardian.guardian import Guardian
@@ -70,6 +69,8 @@ def main(arguments: list[str]) -> int:
         log.say(str(error))
         return EX_CANTCREAT
     except Exception:  # noqa: BLE001  # the border of the process: the daemon starts another guardian
+        import traceback  # half a megabyte that nobody needs before this
+
         log.say(traceback.format_exc().replace("\n", " | "))
         return EX_SOFTWARE
 
