@@ -1,6 +1,7 @@
 """The API's page says what the tables say."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,19 @@ def test_every_event_is_documented(kind: EventType) -> None:
     assert MEANINGS[kind][:60] in row(kind)
 
 
-@pytest.mark.parametrize("error", list(all_errors()), ids=lambda error: error.code)
+@pytest.mark.parametrize("error", all_errors(), ids=lambda error: error.code)
 def test_every_error_is_documented(error: type[DronedError]) -> None:
     assert re.split(r"  +", row(error.code))[1:3] == [str(error.http_status), f"exit {error.exit_status}"]
+
+
+def test_the_tree_of_errors_is_all_that_the_server_side_knows() -> None:
+    """The page is drawn from one module: an error defined elsewhere would be on no page."""
+    import_module("droned.daemon.build")
+    found: list[type[DronedError]] = [DronedError]
+    for error in found:
+        found += error.__subclasses__()
+    own = {error for error in found if re.match(r"droned\.(?!ctl\.)", error.__module__)}
+    assert own == set(all_errors())
 
 
 def test_no_line_of_the_page_is_too_long() -> None:
