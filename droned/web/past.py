@@ -49,7 +49,7 @@ ROOTS = frozenset(
         EventType.SERVER_STOPPING,
     }
 )
-"""Where a chain of causes ends: somebody or something outside of droned wanted it so."""
+"""Where a chain of causes ends, when nothing caused these: it was wanted from outside of droned."""
 
 _log = Logger()
 
@@ -186,12 +186,11 @@ class Past:
         event = last.events[-1] if last.events else None
         while event is not None and len(chain) < LONGEST_CHAIN:
             chain.append(event)
-            if event.type in ROOTS:
-                break
-            root = _root_of(await self._events_at(event.version))
-            if root is not None:
-                chain.append(root)
-                break
+            if event.type not in ROOTS:
+                root = _root_of(await self._events_at(event.version))
+                if root is not None:
+                    event = root
+                    continue
             event = await self._cause_of(event, key)
         return chain
 

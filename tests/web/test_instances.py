@@ -307,6 +307,28 @@ def test_why_ends_in_the_version_in_which_the_command_was_taken() -> None:
     assert [event["text"] for event in chain] == ["stopping", "stop web"]
 
 
+def test_why_goes_on_behind_a_configuration_that_somebody_had_loaded() -> None:
+    place = Place()
+    asked = place.happens("daemon-reload: new port", subject="action 3", type=EventType.COMMAND_ACCEPTED)
+    place.commit(
+        (),
+        [
+            Occurrence(
+                type=EventType.CONFIGURATION_LOADED, subject="server", text="configuration from a.yaml"
+            ),
+            Occurrence(type=EventType.INSTANCE_STOPPING, subject="web/0", text="replaced"),
+        ],
+        cause=asked,
+    )
+    place.turn()
+    chain = place.client().get("/instances/web/0/why").json["chain"]
+    assert [event["text"] for event in chain] == [
+        "replaced",
+        "configuration from a.yaml",
+        "daemon-reload: new port",
+    ]
+
+
 def test_why_of_an_instance_to_which_nothing_happened() -> None:
     assert Place().client().get("/instances/db/0/why").json["chain"] == []
 
