@@ -47,11 +47,20 @@ class Api:
     """One command's conversation with the daemon."""
 
     def __init__(
-        self, connection: Connection, notice: Callable[[str], None], deadline: float | None = None
+        self,
+        connection: Connection,
+        notice: Callable[[str], None],
+        deadline: float | None = None,
+        patience_s: float = 0.0,
     ) -> None:
-        """`deadline` (by `time.monotonic()`) ends every wait; None waits for ever."""
+        """`deadline` (by `time.monotonic()`) ends every wait; None waits for ever.
+
+        A question is asked again for `patience_s` seconds, and nothing is said of it, where a
+        socket is and nobody listens.
+        """
         self.connection = connection
         self.deadline = deadline
+        self.patience_s = patience_s
         self._notice = notice
 
     def get(self, path: str, query: Iterable[tuple[str, object]] = ()) -> Answer:
@@ -109,28 +118,33 @@ class Api:
         A daemon that was never there is not waited for, unless its socket is left
         behind: then it ended without a word and its guardian starts it again. With
         `from_the_start` False only one that went away in the middle of its answer is
-        waited for: a question that can be answered "unreachable" is, at once.
+        waited for as long: a question that can be answered "unreachable" is, after
+        `patience_s` at the latest.
         """
         until: float | None = None
+        is_told = False
         while True:
             try:
                 result = ask()
             except (Unreachable, ShuttingDown) as away:
                 now = time.monotonic()
-                if until is None:
-                    may_come_back = self._may_come_back(away) if from_the_start else _was_there(away)
-                    if not may_come_back:
-                        raise
-                    until = now + RETRY_S
+                if not is_told and (self._may_come_back(away) if from_the_start else _was_there(away)):
+                    until, is_told = now + RETRY_S, True
                     self._notice("the daemon is away; asking again for up to 10 s")
+                elif until is None:
+                    if not (self.patience_s and away.facts.get("refused")):
+                        raise
+                    until = now + self.patience_s
                 elif now >= until:
+                    if not is_told:
+                        raise
                     raise _gave_up(away) from away
                 self.connection.close()
                 if self.deadline is not None and now + RETRY_PAUSE_S > self.deadline:
                     raise
                 time.sleep(RETRY_PAUSE_S)
             else:
-                if until is not None:
+                if is_told:
                     self._notice("the daemon answers again")
                 return result
 

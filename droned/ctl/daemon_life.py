@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from droned.ctl import guardian_process
 from droned.ctl.api import Api
 from droned.ctl.failures import TimedOut, Unreachable
 from droned.ctl.listing import counts
-from droned.ctl.session import Session
+from droned.ctl.session import REPLACED_S, Session
 from droned.ctl.status import rows_of
 from droned.errors import DronedError, ShuttingDown
 
@@ -36,14 +36,14 @@ def start(session: Session, state_dir: str | None) -> dict[str, Any]:
     if state_dir is not None:
         state_dir = os.path.abspath(state_dir)
     try:
-        running = status(session)
+        running = status(session, patience_s=0.0)
     except Unreachable:
         pass
     else:
         if state_dir is None or running.get("state_dir") == state_dir:
             session.console.notice(f"the daemon runs already (pid {running.get('pid')})")
             return running
-    home = state_dir or places_of(os.geteuid(), session.environ).state_dir
+    home = state_dir or _home_beside(session.sockets()) or places_of(os.geteuid(), session.environ).state_dir
     guardian_process.of_state(home).wake()
     found = until(
         session,
@@ -104,9 +104,9 @@ def shut_down(session: Session, reason: str) -> None:
     session.console.notice("droned is stopped, and all apps with it")
 
 
-def status(session: Session) -> dict[str, Any]:
-    """The daemon's own status."""
-    return session.asking().get("/daemon").document()
+def status(session: Session, patience_s: float = REPLACED_S) -> dict[str, Any]:
+    """The daemon's own status; one that is being replaced is waited for `patience_s` seconds."""
+    return session.asking(patience_s).get("/daemon").document()
 
 
 def until(
@@ -132,6 +132,12 @@ def _ask(session: Session, command: str, reason: str) -> Api:
         session.console.warning("not on disk: the journal cannot write")
     api.connection.close()
     return api
+
+
+def _home_beside(sockets: Sequence[str]) -> str | None:
+    """The state folder in which one of these sockets stands, if there is one."""
+    homes = (os.path.dirname(socket) for socket in sockets)
+    return next((home for home in homes if os.path.exists(guardian_process.file_in(home))), None)
 
 
 def _look(session: Session, path: str, socket: str | None = None) -> dict[str, Any]:

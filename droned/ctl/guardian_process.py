@@ -58,9 +58,14 @@ def of_pid(pid: object) -> Guardian | None:
     return None if start_time is None else Guardian(pid, start_time)
 
 
+def file_in(state_dir: str) -> str:
+    """The path of the file in which the guardian of a state folder says who it is."""
+    return f"{state_dir}/guardian/guardian.json"
+
+
 def of_state(state_dir: str) -> Guardian:
     """The living guardian of a state folder; Unreachable or NotAllowed says why there is none to be found."""
-    path = f"{state_dir}/guardian/guardian.json"
+    path = file_in(state_dir)
     try:
         said = json.loads(Path(path).read_bytes())
         pid, start_time, boot_id = int(said["pid"]), int(said["start_time"]), str(said["boot_id"])

@@ -12,6 +12,8 @@ from droned.ctl.console import Console
 
 ANSWER_S = 30.0
 """Seconds that a question waits for its answer when `--timeout` says nothing."""
+REPLACED_S = 2.0
+"""Seconds for which a socket without a listener is asked again: a killed daemon is replaced by then."""
 
 
 class Session:
@@ -63,10 +65,10 @@ class Session:
         self._connections.append(made)
         return made
 
-    def asking(self) -> Api:
-        """The API for a question, which is answered at once or not at all."""
+    def asking(self, patience_s: float = REPLACED_S) -> Api:
+        """The API for a question; `patience_s` is for a daemon that is being replaced."""
         deadline = self.deadline if self.deadline is not None else time.monotonic() + ANSWER_S
-        return Api(self.connection(), self.console.notice, deadline)
+        return Api(self.connection(), self.console.notice, deadline, patience_s)
 
     def waiting(self) -> Api:
         """The API for work that takes its time: only `--timeout` ends the wait."""

@@ -127,6 +127,25 @@ def test_start_wakes_the_guardian_and_waits(
     assert json.loads(ctl("daemon", "start", "-o", "json").out)["pid"] == 4711
 
 
+def test_start_looks_for_the_guardian_beside_the_socket(
+    ctl: Ctl, daemon: StubDaemon, guardian: subprocess.Popen[bytes]
+) -> None:
+    """With nothing but DRONED_HOST to go by, a state folder of one's own is found by its socket."""
+    daemon.stop()
+
+    def wake() -> None:
+        assert guardian.stdout is not None
+        assert guardian.stdout.readline() == b"woken\n"
+        daemon.start()
+
+    thread = threading.Thread(target=wake, daemon=True)
+    thread.start()
+    done = ctl("daemon", "start")
+    assert done.status == 0, done.err
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_start_signals_nobody_but_the_guardian(
     ctl: Ctl, daemon: StubDaemon, folder: Path, guardian: subprocess.Popen[bytes]
 ) -> None:

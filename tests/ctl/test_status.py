@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -93,6 +95,26 @@ def test_a_connection_lost_in_the_middle_of_the_answer_is_tried_again(ctl: Ctl, 
     done = ctl("status", "-o", "name")
     assert (done.status, done.out.split()) == (0, ["web/0", "web/1", "db/0"])
     assert "the daemon is away" in done.err
+
+
+@pytest.mark.parametrize("verb", ["status", "check"])
+def test_a_daemon_that_is_being_replaced_is_waited_for_in_silence(
+    ctl: Ctl, daemon: StubDaemon, verb: str
+) -> None:
+    daemon.stop()
+    replaced = threading.Timer(0.3, daemon.start)
+    replaced.start()
+    done = ctl(verb, "db")
+    replaced.join()
+    assert (done.status, done.err) == (0 if verb == "status" else 3, "")
+
+
+def test_a_socket_that_is_not_there_is_not_waited_for(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.stop()
+    daemon.path.unlink()
+    began = time.monotonic()
+    assert ctl("status").status == 5
+    assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize("answer", [Reply(200, {}), Reply(200, {"instances": [1]}), Reply(200, body=b"[]")])
