@@ -125,6 +125,12 @@ def test_issues(ctl: Ctl, daemon: StubDaemon) -> None:
     assert ctl("issues").out == (
         f"instance-failed  web/0  (opened {AT})\n  10 restarts in 10m\n  → dronectl start web/0\n"
     )
+    daemon.issues[0]["text"] = "cannot use a.yaml:\na.yaml:1:1: \x1b[2J\na.yaml:2:1: no"
+    assert ctl("issues").out.splitlines()[1:4] == [
+        "  cannot use a.yaml:",
+        "    a.yaml:1:1: \\x1b[2J",
+        "    a.yaml:2:1: no",
+    ]
     assert ctl("issues", "-o", "name").out == "instance-failed:web/0\n"
 
 

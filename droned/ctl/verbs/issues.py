@@ -32,11 +32,13 @@ def command(session: Session) -> int:
 
 
 def issue_lines(issue: dict[str, Any], view: View) -> list[str]:
-    """An issue with what it is about, its words and its remedy."""
+    """An issue with what it is about, its words line by line and its remedy."""
     head = f"{escaped(str(issue.get('kind')))}  {escaped(str(issue.get('subject')))}"
     opened = view.since(issue.get("opened_at"))
     lines = [f"{head}  (opened {opened}{' ago' if view.now is not None else ''})"]
-    lines.append(f"  {escaped(str(issue.get('text')))}")
+    first, *more = str(issue.get("text")).split("\n")
+    lines.append(f"  {escaped(first)}")
+    lines += [f"    {escaped(line)}" for line in more]
     if issue.get("remedy"):
         lines.append(f"  → {escaped(str(issue['remedy']))}")
     return lines
