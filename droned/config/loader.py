@@ -113,6 +113,8 @@ class _Reader:
         self._problems = problems
         self._everywhere = everywhere
         self._nodes = 0
+        self._first_shared: tuple[Origin, str] | None = None
+        self._shared = 0
         self._next: Callable[[], yaml.Event]
 
     def read(self, text: str) -> Node | None:
@@ -128,6 +130,7 @@ class _Reader:
             raise Unreadable(self._marked(None), f"cannot read this as YAML: {fault}") from None
         finally:
             parser.dispose()
+            self._refuse_sharing()
 
     def _document(self) -> Node | None:
         self._next()  # the start of the stream
@@ -149,8 +152,7 @@ class _Reader:
             scalar = Scalar(origin, event.value, event.style not in ("", None))
             return self._plain(scalar, event.anchor, event.tag)
         if isinstance(event, yaml.AliasEvent):
-            self._problems.add(origin, f"cannot use the alias *{event.anchor}: {SHARED}")
-            return Broken(origin)
+            return self._share(origin, f"alias *{event.anchor}")
         if depth > DEEPEST:
             raise Unreadable(origin, f"cannot read more than {DEEPEST} levels of lists and mappings")
         if isinstance(event, yaml.SequenceStartEvent):
@@ -161,12 +163,23 @@ class _Reader:
     def _plain(self, node: Node, anchor: str | None, tag: str | None) -> Node:
         """The node, if it has neither anchor nor tag."""
         if anchor is not None:
-            self._problems.add(node.origin, f"cannot use the anchor &{anchor}: {SHARED}")
-            return Broken(node.origin)
+            return self._share(node.origin, f"anchor &{anchor}")
         if tag is not None:
             self._problems.add(node.origin, f"cannot use the tag {shown(tag)}: droned knows none")
             return Broken(node.origin)
         return node
+
+    def _share(self, origin: Origin, what: str) -> Broken:
+        """Count an anchor, an alias or a merge key: told once, so that a bomb hides nothing else."""
+        self._shared += 1
+        self._first_shared = min(self._first_shared or (origin, what), (origin, what))
+        return Broken(origin)
+
+    def _refuse_sharing(self) -> None:
+        if self._first_shared is not None:
+            origin, what = self._first_shared
+            more = f" (and {self._shared - 1} more of them)" if self._shared > 1 else ""
+            self._problems.add(origin, f"cannot use the {what}: {SHARED}{more}")
 
     def _sequence(self, origin: Origin, depth: int) -> Sequence:
         items: list[Node] = []
@@ -183,7 +196,7 @@ class _Reader:
                 if not isinstance(key, Broken):
                     self._problems.add(key.origin, f"cannot use {shown(key)} as a key")
             elif key.text == "<<" and not key.quoted:
-                self._problems.add(key.origin, f"cannot use the merge key <<: {SHARED}")
+                self._share(key.origin, "merge key <<")
             elif key.text in pairs:
                 first = pairs[key.text][0].origin
                 self._problems.add(

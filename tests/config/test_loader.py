@@ -112,13 +112,17 @@ def test_text_is_refused_at_its_place(parser: str, text: str, expected: str) -> 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     node, problems = read("a: &x 1\nb: *x\nc: !t 2\nc: 3\nd: ok\n")
-    assert [line.split(": ")[0] for line in problems] == [
-        "f.yaml:1:4",
-        "f.yaml:2:4",
-        "f.yaml:3:4",
-        "f.yaml:4:1",
-    ]
+    assert [line.split(": ")[0] for line in problems] == ["f.yaml:1:4", "f.yaml:3:4", "f.yaml:4:1"]
     assert plain(node) == {"a": None, "b": None, "c": None, "d": "ok"}
+
+
+def test_what_is_shared_is_told_once_a_file() -> None:
+    """A bomb must not hide what else is wrong."""
+    _, problems = read("a: &y [&x 1, *x, *x]\nb: {<<: *y}\n? [a]\n: 1\n")
+    assert problems == (
+        "f.yaml:1:4: cannot use the anchor &y: what apps share goes under defaults: (and 5 more of them)",
+        "f.yaml:3:3: cannot use a list as a key",
+    )
 
 
 @pytest.mark.parametrize(
