@@ -88,15 +88,6 @@ def test_a_hung_daemon_is_replaced_within_ten_seconds(world: Guarded) -> None:
     assert rows_of(replaced)["web/0"]["pid"] == app["pid"]
 
 
-def test_a_paused_watchdog_lets_the_daemon_be(world: Guarded) -> None:
-    stub = world.begin()
-    stub.send("watchdog", pause_s=600.0)
-    stub.tell(do="mute")
-    with pytest.raises(TimeoutError):
-        world.accept(11.0)
-    assert is_alive(stub.pid)
-
-
 def test_restart_on_purpose_is_at_once_and_no_crash(world: Guarded) -> None:
     stub = world.begin()
     for _ in range(4):
@@ -262,5 +253,5 @@ def test_an_idle_guardian_sleeps(world: Guarded) -> None:
         return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt"))
 
     before = switches()
-    time.sleep(6.0)
-    assert switches() - before <= 9
+    time.sleep(4.0)
+    assert switches() - before <= 6

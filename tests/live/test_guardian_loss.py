@@ -112,17 +112,6 @@ def test_a_lost_ledger_is_made_good_by_the_daemon(world: Guarded) -> None:
     assert not is_alive(app["pid"])
 
 
-def test_a_daemon_that_was_given_up_ends_and_starts_no_guardian(world: Guarded) -> None:
-    """Stopped, replaced, and continued: its place is taken, so it goes without a word."""
-    stub = linked(world)
-    stub.send("watchdog", pause_s=0.0)
-    os.kill(stub.pid, signal.SIGSTOP)
-    new = world.welcomed(15.0)
-    os.kill(stub.pid, signal.SIGCONT) if is_alive(stub.pid) else None
-    until(lambda: not is_alive(stub.pid))
-    assert new.expect("welcome")["pid"] == world.guardian_pid
-
-
 def test_a_stopped_guardian_is_noticed_and_not_replaced(world: Guarded) -> None:
     stub = linked(world)
     world.signal(signal.SIGSTOP)

@@ -1,6 +1,7 @@
 """Everything that came of a run is found, signalled and seen to be gone; nothing else is touched."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -98,12 +99,13 @@ def test_who_ignores_term_is_killed_in_trees_of_ten(
     world: Guarded, lacking: str, program: Callable[[str], Path]
 ) -> None:
     """Double forks, each in a session of its own, TERM ignored: nothing is left."""
-    child = str(program("child"))
+    child = str(
+        shutil.copy(program("child"), world.folder / "child")
+    )  # no other test's processes have this name
     stub = world.begin(env={"DRONED_WITHOUT": lacking})
     for number in range(10):
         stub.run(f"tree/{number}", 1, launch(child, f"tree/{number}", "-", "tree", "10"))
-    members = lambda: pids_of(child)  # noqa: E731  # short
-    until(lambda: len(members()) == 100)
+    until(lambda: len(pids_of(child)) == 100)
     for number in range(10):
         stub.send("signal", instance=f"tree/{number}", run=1, signal=15, to="tree")
     for number in range(10):
@@ -111,7 +113,7 @@ def test_who_ignores_term_is_killed_in_trees_of_ten(
     for number in range(10):
         if stub.expect("ended", instance=f"tree/{number}")["leftovers"]:
             stub.expect("tree_gone", instance=f"tree/{number}")
-    until(lambda: not members())
+    until(lambda: not pids_of(child))
     assert zombies_of(world.guardian_pid) == []
 
 
