@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO, cast
 
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
-from droned.models.events import Event
+from droned.models.events import Event, EventType
 from droned.models.registry import Commit
 from droned.services.supervision import SELF
 
@@ -47,7 +48,8 @@ class TextLog:
         """
         if commit.events:
             at = stamp(commit.moment.wall)
-            self._write("".join(f"{at} {line_of(event)}\n" for event in commit.events))
+            told = (event for event in commit.events if not is_said_again(event, commit.events))
+            self._write("".join(f"{at} {line_of(event)}\n" for event in told))
 
     def _write(self, text: str) -> None:
         try:
@@ -71,6 +73,18 @@ def printable(text: str) -> str:
 def stamp(at: float) -> str:
     """A time of the log, UTC to the millisecond."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03d}Z"
+
+
+def is_said_again(event: Event, events: Sequence[Event]) -> bool:
+    """Whether it opens an issue in words that the other events of its commit have for the same subject."""
+    if event.type is not EventType.ISSUE_OPENED:
+        return False
+    said = [
+        each.text
+        for each in events
+        if each.type is not EventType.ISSUE_OPENED and each.subject == event.subject
+    ]
+    return all(any(line in text for text in said) for line in event.text.splitlines())
 
 
 def line_of(event: Event) -> str:
