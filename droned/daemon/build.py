@@ -108,6 +108,7 @@ class Parts:
         self.services: Services | None = None
         self._settings = DaemonSettings()
         self._log_folders: set[str] = set()
+        self._damage: dict[str, None] = {}
 
     def _journal(self) -> JournalService:
         folder = Folder(f"{self.options.state_dir}/journal")
@@ -226,10 +227,11 @@ class Parts:
         told_ = Occurrence(type=EventType.JOURNAL_RECOVERED, subject="journal", text=text)
         self.issues.close(IssueKind.JOURNAL_CANNOT_WRITE, "journal", "it writes again", (told_,))
 
-    def journal_damaged(self, text: str) -> None:
-        """Open the issue of a damaged journal."""
-        told_ = Occurrence(type=EventType.JOURNAL_ERROR, subject="journal", text=text)
-        self.issues.open(IssueKind.JOURNAL_DAMAGED, "journal", text, DAMAGE_REMEDY, (told_,))
+    def journal_damaged(self, *texts: str) -> None:
+        """Open the issue of a damaged journal: all damage that this daemon met, a line each."""
+        self._damage.update(dict.fromkeys(texts))
+        told = [Occurrence(type=EventType.JOURNAL_ERROR, subject="journal", text=text) for text in texts]
+        self.issues.open(IssueKind.JOURNAL_DAMAGED, "journal", "\n".join(self._damage), DAMAGE_REMEDY, told)
 
     def daemon_status(self) -> dict[str, object]:
         """`dronectl daemon status -o json`."""

@@ -197,10 +197,10 @@ class Daemon:
         parts.supervision.resume()
         parts.operations.register(parts.dispatcher)
         self._orders.register(parts.dispatcher)
-        if not self._damage:
+        if self._damage:
+            parts.journal_damaged(*self._damage)
+        else:
             parts.issues.close(IssueKind.JOURNAL_DAMAGED, "journal", "it is sound")
-        for text in self._damage:
-            parts.journal_damaged(text)
 
     def listen_to_guardian(self) -> None:
         """Take what the guardian tells from now on: other services may be long in starting."""
