@@ -271,6 +271,8 @@ class GuardianLink:
             try:
                 deliveries = self._reader.receive(self._sock)
             except BlockingIOError:
+                if self._outbox:
+                    self._flush()  # the answer to an end is an order: it need not wait for the next turn
                 return
             except (OSError, wire.WireError) as error:
                 self.log.error("cannot understand the guardian: {error}", error=error)
