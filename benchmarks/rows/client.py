@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+from benchmarks import observe
 from benchmarks.figures import Effort, Figure, Series
 from benchmarks.managers.base import Failed, Manager
 from benchmarks.rows.row import Row
@@ -19,6 +20,7 @@ def measure(manager: Manager, effort: Effort) -> Series:
     command = manager.client_command()
     if command is None:
         return {}
+    observe.become_quiet(manager.own_pids())
     took_ms = []
     for _ in range(effort.client_calls + 1):
         began = time.monotonic()
