@@ -52,9 +52,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        plain = None if COMPLETION_VARIABLE in os.environ else quick.read(words)
+        is_completing = COMPLETION_VARIABLE in os.environ
+        plain = None if is_completing else quick.read(words)
         if plain is not None:
             status = quick.show(*plain)
+        elif words == quick.RELEASE and not is_completing:
+            status = quick.show_release()
         else:
             from droned.ctl.app import run_verb
 

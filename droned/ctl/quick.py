@@ -1,4 +1,4 @@
-"""The commonest command line, read without click: `dronectl status [TARGET…]` with its plain options.
+"""Command lines read without click: `dronectl status [TARGET…]` with its plain options, and `--version`.
 
 Loading click costs more than all the rest of a `status` together. What is not
 understood here to the letter, be it only an abbreviation, is left to click,
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from droned.ctl.listing import FORMATS
 
+RELEASE = ["--version"]
+"""The whole line that asks for the release."""
 NAMES = ("status", "ps", "ls")
 _FLAGS = {
     "-q": "quiet",
@@ -80,3 +82,13 @@ def show(options: dict[str, str | bool], targets: Sequence[str]) -> int:
     ) as session:
         choice = Choice(targets, failed="failed" in options, columns=text("columns"), sort=text("sort"))
         return show_status(session, choice)
+
+
+def show_release() -> int:
+    """Do `dronectl --version`; its exit status."""
+    from droned.ctl.session import Session
+    from droned.models.version import VERSION
+
+    with Session() as session:
+        session.console.data([f"dronectl {VERSION}"])
+    return 0

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from droned.ctl import quick
+from droned.models.version import VERSION
 from tests.ctl.conftest import Ctl
 from tests.ctl.stub import RESET, Reply, StubDaemon, problem, row
 
@@ -175,9 +176,17 @@ def test_the_quick_reading_and_clicks_are_the_same(
     assert ctl(*line) == quickly
 
 
-def test_status_loads_neither_click_nor_twisted_nor_much_else(daemon: StubDaemon) -> None:
+def test_the_release_is_the_same_read_quickly_and_by_click(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickly = ctl("--version")
+    assert quickly == (0, f"dronectl {VERSION}\n", "")
+    monkeypatch.setattr(quick, "RELEASE", [])
+    assert ctl("--version") == quickly
+
+
+@pytest.mark.parametrize("word", ["status", "--version"])
+def test_the_short_way_loads_neither_click_nor_twisted_nor_much_else(daemon: StubDaemon, word: str) -> None:
     code = (
-        "import sys; from droned.ctl import main; main.run(['status']); "
+        f"import sys; from droned.ctl import main; main.run(['{word}']); "
         "print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
