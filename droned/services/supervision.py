@@ -25,7 +25,7 @@ from droned.lifecycle import inputs
 from droned.lifecycle.issues import issue_changes, issue_key
 from droned.lifecycle.outcome import Outcome
 from droned.lifecycle.table import step
-from droned.models.events import EventType, Occurrence
+from droned.models.events import Occurrence
 from droned.models.policy import StartBudget
 from droned.models.ports import Runner
 from droned.models.records import (
@@ -40,6 +40,7 @@ from droned.models.records import (
 from droned.models.registry import Commit, Moment, Registry
 from droned.plan.convergence import is_outdated, next_replacement
 from droned.services.open_actions import OpenActions
+from droned.services.telling import action_ended, named_input
 
 SELF = "droned"
 """The actor of what droned does by itself."""
@@ -140,7 +141,7 @@ class Supervision:
         keys = dict.fromkeys(item.instance for action in running for item in action.items)
         moved = self._actions.move(((key, self._registry.instance(key)) for key in keys), moment)
         if moved:
-            ended = [_action_ended(each) for each in moved.values() if each.state is not ActionState.RUNNING]
+            ended = [action_ended(each) for each in moved.values() if each.state is not ActionState.RUNNING]
             changes = [("action", key, each) for key, each in moved.items()]
             self._registry.commit(changes, ended, moment=moment, actor=SELF, cause=0)
 
@@ -236,8 +237,10 @@ class Supervision:
         for key, each in moved.items():
             made.append(("action", key, each))
             if each.state is not ActionState.RUNNING:
-                told.append(_action_ended(each))
-        done = self._registry.commit(made, told, moment=moment, actor=actor, cause=cause, given=_named(given))
+                told.append(action_ended(each))
+        done = self._registry.commit(
+            made, told, moment=moment, actor=actor, cause=cause, given=named_input(given)
+        )
         self._follow(done, outcomes, hold)
         return done
 
@@ -373,36 +376,3 @@ class Supervision:
             assert record is not None
             given = ((record, app, inputs.Replace()),)
             self.commit(given, actor=SELF, cause=app.cause, hold=Hold.WHILE_WRITABLE)
-
-
-def _named(given: Sequence[Given]) -> tuple[str, str, Mapping[str, object]] | None:
-    """The input as the journal keeps it; several instances given the same are named together."""
-    if not given:
-        return None
-    first = given[0][2]
-    if len(given) == 1:
-        return (given[0][0].key, type(first).__name__, _fields(first))
-    kinds = {type(what).__name__ for _, _, what in given}
-    each = {record.key: type(what).__name__ for record, _, what in given} if len(kinds) > 1 else {}
-    keys = " ".join(record.key for record, _, _ in given)
-    return (keys, "+".join(sorted(kinds)), each or _fields(first))
-
-
-def _fields(given: inputs.Input) -> Mapping[str, object]:
-    """The input's fields by name: what `asdict` gives for a flat value, without its copying."""
-    return {name: getattr(given, name) for name in given.__slots__}
-
-
-def _action_ended(action: ActionRecord) -> Occurrence:
-    failed = [item for item in action.items if item.state is ActionState.FAILED]
-    text = f"{action.command} {action.state}"
-    if failed:
-        text += f": {failed[0].instance}: {failed[0].text}" + (
-            f" and {len(failed) - 1} more" if failed[1:] else ""
-        )
-    return Occurrence(
-        type=EventType.ACTION_ENDED,
-        subject=action.items[0].instance if len(action.items) == 1 else "server",
-        text=text,
-        data={"action": action.key},
-    )
