@@ -165,6 +165,7 @@ class Companion:
     def _become_daemon(self, env: dict[str, str], kept: list[int]) -> None:
         try:
             os.setsid()
+            os.dup2(self._world.null_fd, 0)
             kernel.close_all_but(kept)
             for fd in kept:
                 os.set_inheritable(fd, True)

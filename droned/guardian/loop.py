@@ -5,6 +5,9 @@ import select
 import time
 from collections.abc import Callable
 
+from droned.guardian import log
+
+_MOST_FAULTS = 100
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANG_UP = select.EPOLLHUP  # always reported; asked for alone it means "the other side is closed"
@@ -47,6 +50,7 @@ class Loop:
         self._watched: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
         self._running = True
+        self._faults = 0
         self.after_turn: list[Callable[[], bool]] = []
 
     def watch(self, fd: int, events: int, call: Callable[[int], None]) -> None:
@@ -83,11 +87,22 @@ class Loop:
             for fd, events in self._epoll.poll(0.0 if more else self._wait_s()):
                 call = self._watched.get(fd)
                 if call is not None:  # an earlier event of this turn may have ended the watch
-                    call(events)
+                    self._made(call, events)
             self._fire_due()
             more = False
             for call_after in self.after_turn:
-                more |= call_after()
+                more |= self._made(call_after) is True
+
+    def _made(self, call: Callable[..., object], *arguments: object) -> object:
+        """Make one call; a fault in it is told, and does not take the others down before there are many."""
+        try:
+            return call(*arguments)
+        except Exception as error:
+            self._faults += 1
+            if self._faults >= _MOST_FAULTS:
+                raise
+            log.say(f"a fault of the guardian itself: {type(error).__name__}: {error}")
+            return None
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -101,4 +116,4 @@ class Loop:
     def _fire_due(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0].at <= now:
-            heapq.heappop(self._timers).fire()
+            self._made(heapq.heappop(self._timers).fire)

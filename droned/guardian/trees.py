@@ -150,10 +150,12 @@ class Trees:
             if fd >= 0:
                 self._events[run.instance] = fd
                 self._loop.watch(fd, loop.URGENT, lambda _events: self._emptied(run.instance))
-                # What went before the watch began is seen by this.
-                self._loop.later(0.0, lambda: self._recheck(run.instance))
+                self._recheck_soon(run.instance)  # what went before the watch began
         if self._must_walk(run) and self._look_again is None:
             self._look_again = self._loop.later(_LOOK_AGAIN_S, self._look_at_awaited)
+
+    def _recheck_soon(self, instance: str) -> None:
+        self._loop.later(0.0, lambda: self._recheck(instance))
 
     def _emptied(self, instance: str) -> None:
         os.pread(self._events[instance], 4096, 0)
@@ -193,7 +195,7 @@ class Trees:
                 self._mains[run.pid] = (run.instance, run.start_time)
             if run.leftovers and not run.lives:
                 self._await(run)
-                self._loop.later(0.0, lambda instance=run.instance: self._recheck(instance))  # type: ignore[misc]
+                self._recheck_soon(run.instance)
 
     def awaited(self) -> list[Run]:
         """The ended runs that have left something behind."""

@@ -165,10 +165,24 @@ class Guarded:
         stub: Sequence[str] = (),
         python: str = sys.executable,
         program: Path = STUB,
+        main: Path = GUARDIAN,
+        daemon: Sequence[str] = (),
     ) -> list[str]:
-        daemon = [python, "-I", str(program), str(self.folder / "test.sock"), *stub]
-        main = [python, "-I", "-S", "-E", str(GUARDIAN), "--state", str(self.state)]
-        return [*main, *options, "--", *daemon]
+        """The command of a guardian, by default with the stub as its daemon."""
+        guardian = [python, "-I", "-S", "-E", str(main), "--state", str(self.state)]
+        usual = [python, "-I", str(program), str(self.folder / "test.sock"), *stub]
+        return [*guardian, *options, "--", *(daemon or usual)]
+
+    def installed(self, changes: Mapping[str, tuple[str, str]] | None = None) -> Path:
+        """The main file of a copy of the guardian with some text replaced: file name → before, after."""
+        package = self.folder / "installed" / "droned"
+        shutil.copytree(GUARDIAN.parent, package / "guardian", ignore=shutil.ignore_patterns("__pycache__"))
+        (package / "__init__.py").touch()
+        for name, (before, after) in (changes or {}).items():
+            text = (package / "guardian" / name).read_text("utf-8")
+            assert before in text
+            (package / "guardian" / name).write_text(text.replace(before, after), "utf-8")
+        return package / "guardian" / "__main__.py"
 
     def start(
         self,

@@ -3,15 +3,16 @@
 import itertools
 import json
 import os
+import shlex
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.guardian.harness import Guarded, Stub, guarded, is_alive, launch, until
+from tests.guardian.harness import Guarded, Stub, cgroups_of, guarded, is_alive, launch, until
 
 pytestmark = pytest.mark.live
 SLEEP = launch("/bin/sleep", "600")
@@ -137,6 +138,30 @@ def test_a_stop_starts_a_daemon_that_had_left(world: Guarded) -> None:
     stub.send("exit", code=0)
     stub.exit()
     assert world.processes[0].wait(10) == 0
+
+
+def test_a_stop_without_any_daemon_ends_all_trees_in_the_end(
+    world: Guarded, program: Callable[[str], Path]
+) -> None:
+    """After a minute without control the guardian does it itself: TERM, ten seconds, KILL. Here sooner."""
+    main = world.installed(
+        {
+            "guardian.py": ("_WITHOUT_CONTROL_S = 60.0", "_WITHOUT_CONTROL_S = 1.0"),
+            "ending.py": ("GRACE_S = 10.0", "GRACE_S = 1.0"),
+        }
+    )
+    daemon = world.folder / "daemon"
+    daemon.write_text(f"#!/bin/sh\nexec {shlex.join(world.command()[-4:])}\n")
+    daemon.chmod(0o755)
+    stub = world.begin(command=world.command(main=main, daemon=[str(daemon)]))
+    obeys = stub.run("web/0", 1, SLEEP)
+    stub.run("web/1", 1, launch(str(program("child")), "web/1", "-", "tree", "5"))
+    daemon.write_text("#!/bin/sh\nexit 1\n")
+    stub.exit()
+    world.signal(signal.SIGTERM)
+    assert world.processes[0].wait(30) == 1
+    assert not is_alive(obeys["pid"])
+    assert not cgroups_of(world.state)
 
 
 def test_hup_asks_for_a_reload(world: Guarded) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -110,6 +111,20 @@ def test_a_lost_ledger_is_made_good_by_the_daemon(world: Guarded) -> None:
     stub.send("signal", instance="web/0", run=1, signal=9, to="main")
     assert stub.expect("ended")["status"] == 9
     assert not is_alive(app["pid"])
+
+
+def test_the_new_guardian_tells_the_service_manager_that_it_is_the_one(world: Guarded) -> None:
+    address = str(world.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(10.0)
+        stub = linked(world, env={"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "600000"})
+        world.signal(signal.SIGKILL)
+        replaced(world, stub)
+        while f"MAINPID={world.guardian_pid}" not in manager.recv(4096).decode():
+            pass
+        while "WATCHDOG=1" not in manager.recv(4096).decode():
+            pass
 
 
 def test_a_stopped_guardian_is_noticed_and_not_replaced(world: Guarded) -> None:

@@ -1,7 +1,6 @@
 """The guardian goes over into its installed version with everything it has, or stays what it is."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guardian.harness import GUARDIAN, Guarded, guarded, is_alive, launch, until
+from tests.guardian.harness import Guarded, guarded, is_alive, launch, until
 
 pytestmark = pytest.mark.live
 SLEEP = launch("/bin/sleep", "600")
@@ -93,14 +92,9 @@ def test_a_set_up_that_is_going_on_goes_on(world: Guarded) -> None:
 
 
 def test_a_version_that_cannot_read_the_state_is_not_executed(world: Guarded) -> None:
-    copy = world.folder / "installed" / "droned"
-    shutil.copytree(GUARDIAN.parent, copy / "guardian", ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "__init__.py").touch()
-    command = [
-        word if word != str(GUARDIAN) else str(copy / "guardian" / "__main__.py") for word in world.command()
-    ]
-    stub = world.begin(command=command)
-    reexec = copy / "guardian" / "reexec.py"
+    main = world.installed()
+    stub = world.begin(command=world.command(main=main))
+    reexec = main.with_name("reexec.py")
     reexec.write_text(reexec.read_text().replace("VERSION = 1", "VERSION = 2"))
     world.signal(signal.SIGUSR2)
     until(lambda: "cannot read the state of this one" in world.logged(), 15.0)
