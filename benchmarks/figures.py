@@ -83,6 +83,8 @@ class Measured:
     """Shares (0.0-1.0) of the machine that others used when a life began."""
     stolen: list[float] = field(default_factory=list)
     """Shares of the machine that its host gave to others during each life."""
+    repeated: int = 0
+    """Lives that were lived again since the host withheld too much; nothing of them is in the series."""
     faults: list[str] = field(default_factory=list)
     """Measurements that could not be made, and why."""
 
@@ -90,6 +92,14 @@ class Measured:
         """Add samples."""
         for name, values in found.items():
             self.series.setdefault((size, manager, name), []).extend(values)
+
+    def take(self, life: Measured, others: float, stolen: float) -> None:
+        """Add what one life gave, and how quiet it was."""
+        for key, values in life.series.items():
+            self.series.setdefault(key, []).extend(values)
+        self.faults += life.faults
+        self.others.append(others)
+        self.stolen.append(stolen)
 
     def of(self, size: int, manager: str, name: str) -> list[float]:
         """The samples of one series; empty when nothing was measured."""

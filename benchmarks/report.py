@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from benchmarks import run
 from benchmarks.faults import FaultRow
 from benchmarks.figures import Effort, Figure, Measured
 from benchmarks.managers import supervisord
 from benchmarks.rows import ROWS, client
-from benchmarks.run import SMALL
 from tests.faults import programs
 from tests.faults.verdict import Verdict
 
@@ -68,7 +68,7 @@ def figures_table(measured: Measured, managers: Sequence[str], effort: Effort) -
         "|---" * (len(managers) + 4) + "|",
     ]
     wanted = [(effort.count, figure) for row in ROWS for figure in row.figures]
-    wanted.insert([figure for _, figure in wanted].index(client.ROW.figures[0]), (SMALL, client.SMALL))
+    wanted.insert([figure for _, figure in wanted].index(client.ROW.figures[0]), (run.SMALL, client.SMALL))
     for size, figure in wanted:
         line = _line(figure, size, measured, managers, effort.runs)
         if line is not None:
@@ -126,6 +126,16 @@ def head(arguments: Sequence[str]) -> list[str]:
     ]
 
 
+def _noise(measured: Measured) -> str:
+    others, stolen = ([100 * share for share in found] for found in (measured.others, measured.stolen))
+    return (
+        f"Noise: others used {statistics.median(others):.0f} % of the machine (at most {max(others):.0f} %) "
+        f"when a life of a manager began; the host of this virtual machine withheld "
+        f"{statistics.median(stolen):.0f} % of its time (at most {max(stolen):.0f} %) during one; "
+        f"{measured.repeated} lives were repeated because it withheld over {100 * run.MOST_STOLEN:.0f} %"
+    )
+
+
 INTRODUCTION = """\
 Written by `bin/bench`; `benchmarks/__init__.py` says how a measurement is kept honest. A cell is the median
 (or the percentile that the line names) [least – most, runs or samples]; ratios are of medians of the same
@@ -144,13 +154,8 @@ def document(
     """The whole page."""
     lines = ["# Results", "", INTRODUCTION, "", *head(arguments)]
     if measured is not None and measured.others:
-        others, stolen = ([100 * share for share in found] for found in (measured.others, measured.stolen))
         lines[-1] += "  "
-        lines.append(
-            f"Noise: others used {statistics.median(others):.0f} % of the machine (at most "
-            f"{max(others):.0f} %) when a life of a manager began; the host of this virtual machine "
-            f"withheld {statistics.median(stolen):.0f} % of its time (at most {max(stolen):.0f} %) during one"
-        )
+        lines.append(_noise(measured))
     if measured is not None:
         lines += [
             "",

@@ -17,6 +17,9 @@ SMALL = 10
 """Programs in the lives of the rows that are also made small."""
 PATIENCE_S = 60.0
 """How long a life waits for the machine to be quiet."""
+MOST_STOLEN = 0.1
+"""A life during which the host withheld more than this share of the machine is lived again."""
+MOST_ATTEMPTS = 3
 
 
 def say(text: str) -> None:
@@ -45,14 +48,25 @@ def lives(rows: Sequence[Row], managers: Sequence[str], effort: Effort) -> Measu
             small = [row for row in wanted if row.is_small_too]
             for count, rows_now in ((effort.count, wanted), (SMALL, small)):
                 if rows_now:
-                    measured.others.append(observe.quiet_machine(0.0 if effort.is_quick else PATIENCE_S))
-                    others = f"others use {100 * measured.others[-1]:.0f} %"
-                    say(f"run {run + 1} of {effort.runs}: {name}, {count} programs; {others}")
-                    before = observe.ticks()
-                    _live(name, count, rows_now, effort, measured)
-                    measured.stolen.append(observe.ticks().shares_since(before)[1])
-                    say(f"  stolen by the host: {100 * measured.stolen[-1]:.0f} %")
+                    say(f"run {run + 1} of {effort.runs}: {name}, {count} programs")
+                    _undisturbed(name, count, rows_now, effort, measured)
     return measured
+
+
+def _undisturbed(name: str, count: int, rows: Sequence[Row], effort: Effort, measured: Measured) -> None:
+    """One life; lived again, within reason, when the host of this virtual machine withheld its time."""
+    for attempt in range(1, 2 if effort.is_quick else MOST_ATTEMPTS + 1):
+        found = Measured()
+        others = observe.quiet_machine(0.0 if effort.is_quick else PATIENCE_S)
+        before = observe.ticks()
+        _live(name, count, rows, effort, found)
+        stolen = observe.ticks().shares_since(before)[1]
+        say(f"  others used {100 * others:.0f} % before, the host withheld {100 * stolen:.0f} %")
+        if stolen <= MOST_STOLEN or attempt == MOST_ATTEMPTS or effort.is_quick:
+            measured.take(found, others, stolen)
+            return
+        measured.repeated += 1
+        measured.faults += found.faults
 
 
 def _live(name: str, count: int, wanted: Sequence[Row], effort: Effort, measured: Measured) -> None:
