@@ -29,7 +29,7 @@ from droned.drivers.successor import GuardianIdentity, HeldRuns, is_alive
 from droned.guardian import wire
 
 UNRESPONSIVE_S = 5.0
-_PACKETS_A_TURN = 32
+_PACKETS_A_TURN = 8
 _DYING_S = 1.0
 _LOOK_S = 0.02
 _WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)

@@ -150,7 +150,8 @@ class Table:
     def reaped(self, run: Run) -> None:
         """Its main process is gone: the pid may be another's from now on."""
         run.is_reaped = True
-        self.by_pid.pop(run.pid, None)
+        if self.by_pid.get(run.pid) is run:  # one that was adopted may have been followed by another already
+            del self.by_pid[run.pid]
         if self._live.get(run.instance) is run:
             del self._live[run.instance]
         self._let_go(run)

@@ -137,8 +137,8 @@ class Trees:
                 run.leftovers = len(self.members(run))
             if run.leftovers:
                 self._await(run)
-            elif self._mains.get(run.pid, ("", 0))[1] == run.start_time:
-                del self._mains[run.pid]
+            else:
+                self._forget_main(run)
 
     def _await(self, run: Run) -> None:
         self._awaited[run.instance] = run
@@ -176,9 +176,13 @@ class Trees:
             return
         del self._awaited[instance]
         self._stop_watching(instance)
-        self._mains.pop(run.pid, None)
+        self._forget_main(run)
         self._table.tree_gone(run)
         self._tell({"type": "tree_gone", "instance": run.instance, "run": run.run})
+
+    def _forget_main(self, run: Run) -> None:
+        if self._mains.get(run.pid) == (run.instance, run.start_time):
+            del self._mains[run.pid]  # else the pid is another run's by now
 
     def _stop_watching(self, instance: str) -> None:
         fd = self._events.pop(instance, -1)

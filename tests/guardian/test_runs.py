@@ -43,6 +43,16 @@ def test_a_run_that_timed_out_holds_its_instance_until_it_is_reaped() -> None:
     assert table.refusal("web/0", 2) is None
 
 
+def test_a_pid_that_has_changed_hands_stays_the_new_owners() -> None:
+    """The end of an adopted run can be seen after its pid went to a child of ours."""
+    table = Table()
+    old = started(table, "web/0", 1)
+    new = Run("web/1", 1, old.pid, 2.0)
+    table.add(new)
+    over(table, old)
+    assert table.by_pid == {old.pid: new}
+
+
 def test_a_record_stays_until_it_is_acknowledged_and_its_tree_is_gone() -> None:
     table = Table()
     run = started(table, "web/0", 1)
