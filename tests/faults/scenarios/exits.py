@@ -34,6 +34,8 @@ class Size:
     """The time over which the programs are made to end."""
     kills: int = 3
     seed: int = 1
+    slack_s: float = 0.0
+    """What a busy machine may add to each limit; the figures are judged without it."""
 
 
 @dataclass(slots=True)
@@ -89,10 +91,10 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                         status = site.in_control(other_than=int(status["pid"]))
                 verdict.figures["took_s"] = ender.took_s
                 verdict.figures["known_after_s"] = _all_known(site)
-                time.sleep(NO_ZOMBIE_AFTER_S)
                 own = frozenset((int(status["pid"]), int(status["guardian_pid"])))
-                zombies = processes.zombies_of(own)
-                verdict.expect(not zombies, f"{len(zombies)} zombies 2 s later")
+                limit_s = NO_ZOMBIE_AFTER_S + size.slack_s
+                gone = processes.until(lambda: not processes.zombies_of(own), limit_s, 0.05)
+                verdict.expect(gone, f"{len(processes.zombies_of(own))} zombies {limit_s:.0f} s later")
                 observer.settle()
                 history = observer.history()
                 verdict.faults += model.doubled(history)

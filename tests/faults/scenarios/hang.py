@@ -28,6 +28,8 @@ class Size:
     stops: int = 3
     hogs: int = 8
     hogged_s: float = 600.0
+    slack_s: float = 0.0
+    """What a busy machine may add to each limit; the figures are judged without it."""
 
 
 def hung(size: Size, command: Sequence[str] = DRONED) -> Verdict:
@@ -40,7 +42,7 @@ def hung(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                 site.launch()
                 status = site.in_control()
                 site.all_up(size.steady)
-                longest = 0.0
+                longest, limit_s = 0.0, IN_CONTROL_WITHIN_S + size.slack_s
                 for _ in range(size.stops):
                     time.sleep(1.0)
                     stopped = int(status["pid"])
@@ -49,7 +51,7 @@ def hung(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                     status = site.in_control(other_than=stopped)
                     took = time.monotonic() - began
                     longest = max(longest, took)
-                    verdict.expect(took <= IN_CONTROL_WITHIN_S, f"in control only after {took:.1f} s")
+                    verdict.expect(took <= limit_s, f"in control only after {took:.1f} s")
                     # Should it still exist, it must not come back to life as a second daemon.
                     site.kill(stopped, signal.SIGCONT)
                     time.sleep(0.5)

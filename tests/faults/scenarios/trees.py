@@ -34,6 +34,8 @@ class Size:
     trees: int = 100
     members: int = 10
     bystanders: int = 10
+    slack_s: float = 0.0
+    """What a busy machine may add to each limit; the figures are judged without it."""
 
 
 def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
@@ -69,12 +71,12 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
             def is_empty() -> bool:
                 return not processes.marked(site.tag).keys() - own
 
-            gone = processes.until(is_empty, GRACE_S + MORE_S + 20.0, 0.02)
+            gone = processes.until(is_empty, GRACE_S + MORE_S + size.slack_s + 20.0, 0.02)
             took = time.monotonic() - began
             verdict.figures["gone_s"] = took
             left = len(processes.marked(site.tag).keys() - own)
             verdict.expect(gone, f"{left} of {count} processes left after {took:.1f} s")
-            verdict.expect(took <= GRACE_S + MORE_S, f"gone only after {took:.1f} s")
+            verdict.expect(took <= GRACE_S + MORE_S + size.slack_s, f"gone only after {took:.1f} s")
             action = site.api.ended(receipt["action"]["id"])
             verdict.expect(action["state"] == "succeeded", f"the stop {action['state']}")
             states = {row["state"] for row in site.api.instances().values()}
