@@ -7,9 +7,12 @@ an instance.
 """
 
 import os
+import time
 
 from droned.guardian import kernel, processes
 
+_TRIES = 5
+_TRY_AGAIN_S = 0.005
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -109,10 +112,12 @@ class Cgroups:
                 self._unwanted.discard(instance)
 
     def remove_all(self) -> None:
-        """Remove all folders that are empty, the base folder last."""
-        for name in _subfolders(self.base):
-            self._remove_folder(f"{self.base}/{name}")
-        self._remove_folder(self.base)
+        """Remove all folders that are empty, the base folder last; for the guardian's own end."""
+        for _ in range(_TRIES):
+            if self._remove_folder(self.base):
+                return
+            # Who has just died is taken out of its folder a moment after its parent was told.
+            time.sleep(_TRY_AGAIN_S)
 
     @staticmethod
     def _remove_folder(folder: str) -> bool:

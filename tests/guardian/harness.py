@@ -232,12 +232,14 @@ class Guarded:
 
     def finish(self) -> None:
         """End the guardian, its daemons and every run that it knew; nothing may stay behind."""
-        pids = {stub.pid for stub in self.stubs} | {self.guardian_pid}
+        # A daemon that loses its guardian starts another, and a guardian another daemon: both have to go at once.
+        until(self._end_all_of_ours)
         for stub in self.stubs:
             stub.close()
         for process in self.processes:
             process.kill()
             process.wait()
+        pids: set[int] = set()
         folders = cgroups_of(self.state)
         for ledger in self.state.glob("guardian/ledger"):
             for line in ledger.read_bytes().splitlines():
@@ -255,6 +257,24 @@ class Guarded:
         for folder in folders:
             remove_cgroup(folder)
         self._listener.close()
+
+    def _end_all_of_ours(self) -> bool:
+        """Stop, then kill every guardian and daemon of this folder; True when there was none."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if os.fsencode(self.folder) in command and is_alive(int(process.name)):
+                found.append(int(process.name))
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in found:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+        return not found
 
 
 def start_time(pid: int) -> int | None:

@@ -81,5 +81,5 @@ class Test(LineOnlyReceiver):
 
 
 link = GuardianLink.from_environment(os.environ, reactor=reactor, release="0")
-connectProtocol(UNIXClientEndpoint(reactor, sys.argv[1]), Test(link))
+connectProtocol(UNIXClientEndpoint(reactor, sys.argv[1]), Test(link)).addErrback(lambda _: os._exit(0))
 reactor.run()
