@@ -232,7 +232,7 @@ class Guarded:
 
     def finish(self) -> None:
         """End the guardian, its daemons and every run that it knew; nothing may stay behind."""
-        # A daemon without its guardian starts another, and a guardian another daemon: both have to go at once.
+        # A daemon without its guardian starts another, and the other way round: both have to go at once.
         until(self._end_all_of_ours)
         for stub in self.stubs:
             stub.close()
