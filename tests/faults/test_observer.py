@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -35,15 +34,19 @@ def lives_as_many(tag: str, count: int) -> bool:
     return len(processes.marked(tag)) == count
 
 
+def has_seen(observer: Observer, count: int) -> bool:
+    return len(observer.history().lives) == count
+
+
 def test_births_and_deaths_are_seen_in_order(tag: str, tmp_path: Path) -> None:
     with Observer(tag, tmp_path / "seen") as observer:
         first = program(tag, "web/0", "pause")
-        time.sleep(0.15)
+        assert processes.until(lambda: len(observer.history().lives) == 1, 5.0)
         first.kill()
         first.wait()
         second = program(tag, "web/0", "pause")
         stranger = program("other", "web/0", "exit", "0", "200")
-        observer.settle()
+        assert processes.until(lambda: len(observer.history().lives) == 2, 5.0)
         history = observer.history()
         second.kill()
         second.wait()
@@ -90,7 +93,7 @@ def test_a_supervisor_that_forgets_its_programs_is_found_to_double_them(tag: str
         for lives in (1, 2):
             yardstick = subprocess.Popen([limit, str(tmp_path / f"{lives}.sock"), *task])
             assert processes.until(partial(lives_as_many, tag, 3 * lives), 5.0)
-            observer.settle()
+            assert processes.until(partial(has_seen, observer, 3 * lives), 5.0)
             yardstick.kill()
             yardstick.wait()
         history = observer.history()
