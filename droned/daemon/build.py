@@ -69,7 +69,7 @@ class Parts:
         self.journal_pool = NamedPool("journal", 1, reactor)
         self.registry = Registry(failed=self._subscriber_failed)
         self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release)
-        self.spawner = GuardianSpawner(self.link.send)
+        self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
         self.supervision = Supervision(
             registry=self.registry,

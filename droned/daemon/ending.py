@@ -76,7 +76,11 @@ class Ending:
         told = Occurrence(
             type=EventType.SERVER_STOPPING, subject="server", text=f"stopping everything: {reason}"
         )
-        self._supervision.commit(list(self._shut_downs()), actor=actor, cause=0, occurrences=(told,))
+        # With the stops in one version: a daemon killed on the way is followed by one that goes on.
+        stopping = ("server", "server", replace(self._server(), is_stopping=True))
+        self._supervision.commit(
+            list(self._shut_downs()), actor=actor, cause=0, changes=(stopping,), occurrences=(told,)
+        )
         self._look()
 
     def _shut_downs(self) -> Iterable[Given]:
@@ -110,12 +114,16 @@ class Ending:
                 self.shut_down(f"{self._exit_when} is met", code)
 
     def _everything_is_down(self) -> None:
-        server = self._registry.records("server")["server"]
-        assert isinstance(server, ServerRecord)
-        change = ("server", "server", replace(server, is_down=True))
+        server = self._server()
+        change = ("server", "server", replace(server, is_down=True, is_stopping=False))
         moment = self._supervision.moment()
         self._registry.commit((change,), (), moment=moment, actor=SELF, cause=server.cause)
         self._go({"type": "exit", "code": self._code}, at_once=True)
+
+    def _server(self) -> ServerRecord:
+        server = self._registry.records("server")["server"]
+        assert isinstance(server, ServerRecord)
+        return server
 
     def _go(self, message: dict[str, Any] | None, *, at_once: bool = False) -> None:
         if self._is_going:

@@ -7,10 +7,11 @@ here and nowhere else. A log that cannot be written never stops the daemon.
 
 from __future__ import annotations
 
-import sys
+import os
+import select
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
@@ -24,8 +25,12 @@ from droned.services.supervision import SELF
 class TextLog:
     """Writes what is of level info and above, one line each, tracebacks indented below."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        """Over an open descriptor, which may be a file, a pipe or a terminal."""
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._lost = 0
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write one event; what cannot be written is dropped."""
@@ -52,13 +57,23 @@ class TextLog:
             self._write("".join(f"{at} {line_of(event)}\n" for event in told))
 
     def _write(self, text: str) -> None:
+        """Write what goes without waiting: a reader that does not read costs lines, not the daemon."""
+        if self._lost:
+            text = f"(droned: {self._lost} pieces of this log were lost, nobody took them)\n{text}"
+        content = text.encode("utf-8", "backslashreplace")
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            for at in range(0, len(content), PIECE_BYTES):
+                if not self._poll.poll(0):
+                    self._lost += 1
+                    return
+                os.write(self._descriptor, content[at : at + PIECE_BYTES])
         except (OSError, ValueError):
             return  # its reader is gone; the daemon's life does not hang on it
+        self._lost = 0
 
 
+PIECE_BYTES = 4096
+"""PIPE_BUF: a pipe that takes anything takes so much without waiting."""
 QUIET = ("twisted.", "log_legacy")
 """Namespaces of which only warnings and errors are of use here."""
 
@@ -93,8 +108,8 @@ def line_of(event: Event) -> str:
     return printable(f"{event.subject}: {event.text}{who}")
 
 
-def begin_log(stream: TextIO | None = None) -> TextLog:
-    """Send everything that is logged to `stream` (standard output) from now on."""
-    log = TextLog(stream or sys.stdout)
+def begin_log(descriptor: int = 1) -> TextLog:
+    """Send everything that is logged to `descriptor` (standard output) from now on."""
+    log = TextLog(descriptor)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False, discardBuffer=True)
     return log

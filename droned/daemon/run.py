@@ -22,7 +22,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import ensureDeferred
 
 from droned.daemon.build import Parts
-from droned.daemon.ending import Ending
+from droned.daemon.ending import HAS_PROCESS, Ending
 from droned.daemon.limits import raise_descriptor_limit, too_many
 from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
@@ -33,13 +33,15 @@ from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration
-from droned.models.records import IssueKind, ServerRecord, State
+from droned.models.records import InstanceRecord, IssueKind, ServerRecord, State
 from droned.models.registry import Commit
 from droned.services.journal import journal_plugin
 from droned.services.plugins import Plugin, Services
 from droned.services.supervision import SELF, Given
 
 SETTLE_AFTER_S = 3.0
+READY_AT_LAST_S = 20.0
+"""So long after supervision runs, a service that still starts holds up nobody."""
 LEFT_BEHIND = frozenset({State.STOPPED, State.STOPPING, State.FAILED})
 """States in which a wanted instance can be found whose daemon was killed in an ordered stop."""
 HANG_S = 5.0
@@ -59,6 +61,7 @@ class Daemon:
         self._rows: Sequence[Mapping[str, Any]] = ()
         self._damage: tuple[str, ...] = ()
         self.exit_status = 0
+        self._is_ready = self._is_closing = False
         self._ending = Ending(
             registry=parts.registry,
             supervision=parts.supervision,
@@ -94,7 +97,8 @@ class Daemon:
         try:
             await self._begin()
         except DronedError as error:
-            self._give_up(str(error), error.exit_status)
+            if not self._is_closing:
+                self._give_up(str(error), error.exit_status)
         except Exception:  # noqa: BLE001  # a named border: the daemon's own start
             self._parts.log_failure("the start of the daemon")
             self._give_up("cannot start; see the log", os.EX_SOFTWARE)
@@ -121,11 +125,19 @@ class Daemon:
         services = parts.services
         assert services is not None
         await services.start(self._server().settings, parts)
+        if self._is_closing:
+            return  # it was told to go meanwhile
         if services["supervision"].state != "running":
             raise CannotRun(f"cannot supervise: {services['supervision'].note}")
-        parts.link.send({"type": "ready"})
-        self._tell_status()
+        self._say_ready()
         parts.timers.call_later(SETTLE_AFTER_S, memory.settle)
+
+    def _say_ready(self) -> None:
+        """Tell the guardian that the start is over, once: all services run, or one takes its time."""
+        if not self._is_ready and not self._is_closing:
+            self._is_ready = True
+            self._parts.link.send({"type": "ready"})
+            self._tell_status()
 
     async def _make_api(self, context: Parts) -> IService:
         """The API, its code imported in a thread: whatever is to be started is under way by then."""
@@ -184,13 +196,17 @@ class Daemon:
         started = Occurrence(
             type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
         )
-        self._put_server(replace(server, boot_id=boot_id, is_down=False), (started,))
+        goes_on_stopping = server.is_stopping and not is_new_boot and self._has_processes()
+        after = replace(server, boot_id=boot_id, is_down=False, is_stopping=goes_on_stopping)
+        self._put_server(after, (started,))
         present = tuple(parts.registry.records("instance"))
         if isinstance(self._configuration, Configuration):
             parts.configuring.apply(self._configuration, SELF)
         elif self._configuration is not None:
             parts.configuring.refuse(self._configuration, SELF)
-        if not parts.link.shuts_down:
+        if goes_on_stopping:
+            self._ending.shut_down("a stop that was already going on")
+        elif not parts.link.shuts_down:
             given = list(self._beginnings(present, is_beginning=begins))
             if given:
                 parts.supervision.commit(given, actor=SELF, cause=self._server().cause)
@@ -202,9 +218,16 @@ class Daemon:
         else:
             parts.issues.close(IssueKind.JOURNAL_DAMAGED, "journal", "it is sound")
 
+    def _has_processes(self) -> bool:
+        return any(
+            isinstance(record, InstanceRecord) and record.state in HAS_PROCESS
+            for record in self._parts.registry.records("instance").values()
+        )
+
     def listen_to_guardian(self) -> None:
-        """Take what the guardian tells from now on: other services may be long in starting."""
+        """Take what the guardian tells from now on: other services may be long in starting, or hang."""
         self._parts.link.deliver()
+        self._parts.timers.call_later(READY_AT_LAST_S, self._say_ready)
 
     def _beginnings(self, keys: Iterable[str], *, is_beginning: bool) -> Iterable[Given]:
         """Those to be begun: all of them, or what a stop that did not come to its end has left behind."""
@@ -231,6 +254,10 @@ class Daemon:
                 self._parts.processes.received(message)
 
     async def _reload(self) -> None:
+        if self._parts.journal.is_degraded:
+            # What is defined has to be remembered; as for a command, the answer is no.
+            self._parts.log.error("cannot read the configuration again: the journal cannot write")
+            return
         try:
             await self._parts.configuring.reload("signal HUP")
         except ConfigurationError:
@@ -256,6 +283,7 @@ class Daemon:
     async def close(self) -> None:
         """Stop the services and the reactor; apps are not touched."""
         parts = self._parts
+        self._is_closing = True
         if parts.services is not None:
             await parts.services.stop()
         parts.link.close()
@@ -297,6 +325,8 @@ def run_daemon(options: RunOptions, release: str, reactor: Any, extra_plugins: I
     log = begin_log()
     memory.use_one_heap()
     raise_descriptor_limit(options.reactor)
+    if os.environ.pop("DRONED_SAFE_MODE", ""):
+        extra_plugins = ()  # the guardian has seen daemon after daemon die
     daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell, extra_plugins)
 
     def start() -> None:

@@ -145,6 +145,11 @@ class GuardianLink:
             self._is_ready = True
             self.deliver()
 
+    def flush(self) -> None:
+        """Send what waits now, as far as the socket takes it."""
+        if self._outbox:
+            self._flush()
+
     def deliver(self) -> None:
         """The table has been taken over: hand over what was held back, and from now on all at once."""
         if not self._delivers:

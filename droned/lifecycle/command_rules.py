@@ -109,7 +109,8 @@ def signal(record: InstanceRecord, app: AppRecord, given: inputs.SendSignal, mom
     text = f"{signal_name(given.number)} sent to {given.to}"
     effect = inputs.Signal(instance=record.key, run=record.run, number=given.number, to=given.to)
     return Outcome(
-        record=record,
+        # The note makes it a change, and so the cause of the end that may follow.
+        record=record if record.state is State.STOPPING else replace(record, note=text),
         occurrences=(happened(record, EventType.INSTANCE_SIGNALLED, text, {"signal": given.number}),),
         effects=(effect,),
     )

@@ -67,6 +67,9 @@ class ISpawner(Interface):
     def acknowledge(ended: list[tuple[str, int]], head_version: int, head_digest: str) -> None:
         """The ends of these runs are on disk; so is the journal up to this head."""
 
+    def flush() -> None:
+        """Send what was ordered now, not at the end of the reactor's turn."""
+
     def forget(instance: str) -> None:
         """The instance is gone for good: drop its cgroup and its last run."""
 

@@ -235,6 +235,8 @@ class ServerRecord:
     boot_id: str = ""
     is_down: bool = True
     """Whether everything was stopped in order: the next start begins what is wanted."""
+    is_stopping: bool = False
+    """Whether everything is being stopped in order: a daemon that takes over goes on with it."""
     settings: DaemonSettings = DaemonSettings()
     """The last good ones."""
     sources: tuple[str, ...] = ()

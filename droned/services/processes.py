@@ -23,9 +23,16 @@ from droned.services.issue_book import IssueBook
 from droned.services.supervision import Supervision
 
 Message = Mapping[str, Any]
-ACK_BATCH = 500
+ACK_BATCH = 200
+"""Ends in one acknowledgement: with the longest names it still fits a packet."""
 HAS_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 SHOWN = 10
+TROUBLE = {
+    "ledger_errors": "entries that it could not write down",
+    "dropped_records": "ends that it had no room to keep",
+    "ignored_messages": "messages that it did not know",
+}
+TROUBLE_REMEDY = "make room on the disk of the state folder; ends may be unknown if it is killed now"
 ORPHANS_REMEDY = "look at them; droned never signals what it cannot prove to be its own"
 
 
@@ -33,8 +40,14 @@ ORPHANS_REMEDY = "look at them; droned never signals what it cannot prove to be 
 class GuardianSpawner:
     """Orders to the guardian, as messages of its wire."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], None], flush: Callable[[], None]) -> None:
+        """`send` and `flush` are the link's."""
         self._send = send
+        self._flush = flush
+
+    def flush(self) -> None:
+        """Send what was ordered now, not at the end of the reactor's turn."""
+        self._flush()
 
     def spawn(self, instance: str, run: int, launch: Mapping[str, object]) -> None:
         """Order a process; the answer comes as an observation."""
@@ -71,7 +84,13 @@ class Processes:
         self._head: tuple[int, str] = (0, "")
 
     def received(self, message: Message) -> None:
-        """Take one message about runs; those about the daemon itself are the daemon's."""
+        """Take one message about runs; those about the daemon itself are the daemon's.
+
+        A daemon that is going takes nothing: what it does not acknowledge is
+        told to the next one.
+        """
+        if self._supervision.is_closed:
+            return
         match message["type"]:
             case "spawned":
                 self._supervision.feed(message["instance"], _spawned(message))
@@ -87,6 +106,8 @@ class Processes:
                 self._refused(message)
             case "strangers":
                 self._strangers(message["processes"])
+            case "trouble":
+                self._trouble(message)
 
     def durable(self, version: int, digest: str) -> None:
         """The journal is on disk up to `version`: acknowledge the ends that it holds."""
@@ -178,6 +199,17 @@ class Processes:
         """Orphans under the guardian that no run claims."""
         named = [f"{each['name']} (pid {each['pid']})" for each in processes]
         self._tell_orphans("processes", "are orphans that no run claims", named)
+
+    def _trouble(self, message: Message) -> None:
+        """The guardian's counters of what must not be, told when they change."""
+        counted = {name: message[name] for name in TROUBLE if message[name]}
+        if not counted:
+            self._issues.close(IssueKind.GUARDIAN, "guardian", "it is well")
+            return
+        text = "the guardian reports " + ", ".join(
+            f"{count} {TROUBLE[name]}" for name, count in counted.items()
+        )
+        self._issues.open(IssueKind.GUARDIAN, "guardian", text, TROUBLE_REMEDY)
 
     def _tell_orphans(self, subject: str, what: str, named: Sequence[str]) -> None:
         """Such processes are shown as an issue, and never signalled."""

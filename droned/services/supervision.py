@@ -22,6 +22,7 @@ from typing import Any, assert_never
 from droned.errors import DronedError
 from droned.lifecycle import budget as budgets
 from droned.lifecycle import inputs
+from droned.lifecycle.failed_starts import REFUSED
 from droned.lifecycle.issues import issue_changes, issue_key
 from droned.lifecycle.outcome import Outcome
 from droned.lifecycle.table import step
@@ -152,6 +153,11 @@ class Supervision:
             call.cancel()
         self._calls.clear()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is fed any more: what is told now is for the next daemon."""
+        return self._is_closed
+
     def taking_over(self, runs: Iterable[tuple[str, int]]) -> None:
         """These runs exist at the guardian: an order for one of them is not given again."""
         self._runs_there = frozenset(runs)
@@ -276,7 +282,7 @@ class Supervision:
             for effect in outcome.effects:
                 waiting = self._held.get(record.key)
                 if waiting is None:
-                    self._perform(effect)
+                    self._performed(effect)
                 else:
                     waiting.append(effect)
             if app.name in self._rolling:
@@ -294,7 +300,9 @@ class Supervision:
             await self._sleep(HELD_AGAIN_S)
         for key in keys:
             for effect in self._held.pop(key, ()):
-                self._perform(effect)
+                self._performed(effect)
+        # Whoever waits for the same version gets the receipt next: the order is on its way before it.
+        self._spawner.flush()
 
     def _arm(self, key: str) -> None:
         """Keep the one reactor call that the record's `due` asks for."""
@@ -313,6 +321,17 @@ class Supervision:
     def _elapsed(self, key: str, due: Due) -> None:
         self._calls.pop(key, None)
         self.feed(key, inputs.Elapsed(kind=due.kind))
+
+    def _performed(self, effect: inputs.Effect) -> None:
+        """Perform one effect; one that cannot be is no reason to leave the others out."""
+        try:
+            self._perform(effect)
+        except Exception:  # noqa: BLE001  # a named border: an effect never takes the others with it
+            self._log_failure(f"an effect on {effect.instance}")
+            if isinstance(effect, inputs.Spawn):
+                failed = inputs.StartFailed(run=effect.run, stage=REFUSED, errno=0, at=self._clock.wall())
+                self._queue.append(partial(self._take, effect.instance, failed, SELF))
+                self._timers.call_later(0.0, self._drain)
 
     def _perform(self, effect: inputs.Effect) -> None:
         if self._is_closed:

@@ -187,7 +187,12 @@ class Past:
         while event is not None and len(chain) < LONGEST_CHAIN:
             chain.append(event)
             if event.type not in ROOTS:
-                root = _root_of(await self._events_at(event.version))
+                together = await self._events_at(event.version)
+                earlier = [each for each in together if each.subject == key and each.index < event.index]
+                if earlier:
+                    event = earlier[-1]
+                    continue
+                root = _root_of(together)
                 if root is not None:
                     event = root
                     continue

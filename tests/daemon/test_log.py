@@ -1,6 +1,6 @@
 """droned's own log: what happened once is said once."""
 
-import io
+import os
 
 import pytest
 
@@ -14,12 +14,29 @@ OPENED = EventType.ISSUE_OPENED
 
 def said(*occurrences: tuple[EventType, str, str]) -> list[str]:
     """The lines of a commit with these events, given as (type, subject, text)."""
-    stream = io.StringIO()
+    reader, writer = os.pipe()
     registry = Registry(failed=lambda subscriber: pytest.fail(repr(subscriber)))
-    registry.subscribe(TextLog(stream).tell)
+    registry.subscribe(TextLog(writer).tell)
     told = [Occurrence(type=kind, subject=subject, text=text) for kind, subject, text in occurrences]
     registry.commit((), told, moment=MOMENT, actor="droned", cause=0)
-    return [line.removeprefix("1970-01-01T00:00:00.000Z ") for line in stream.getvalue().splitlines()]
+    os.close(writer)
+    with open(reader, encoding="utf-8") as written:
+        return [line.removeprefix("1970-01-01T00:00:00.000Z ") for line in written.read().splitlines()]
+
+
+def test_a_reader_that_does_not_read_costs_lines_and_not_the_daemon() -> None:
+    reader, writer = os.pipe()
+    log = TextLog(writer)
+    registry = Registry(failed=lambda subscriber: pytest.fail(repr(subscriber)))
+    registry.subscribe(log.tell)
+    told = Occurrence(type=EventType.INSTANCE_STARTED, subject="web/0", text="x" * 1000)
+    for _ in range(200):
+        registry.commit((), (told,), moment=MOMENT, actor="droned", cause=0)
+    assert len(os.read(reader, 1 << 20)) <= 1 << 16
+    registry.commit((), (told,), moment=MOMENT, actor="droned", cause=0)
+    assert b"pieces of this log were lost" in os.read(reader, 1 << 20)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_event_is_a_line() -> None:

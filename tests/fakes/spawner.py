@@ -33,6 +33,9 @@ class FakeSpawner:
         """Note what was acknowledged."""
         self.acknowledged += ended
 
+    def flush(self) -> None:
+        """Nothing waits here."""
+
     def forget(self, instance: str) -> None:
         """Note what was forgotten."""
         self.forgotten.append(instance)

@@ -385,9 +385,10 @@ def test_a_wall_clock_that_went_back_makes_no_wait_longer(
 
 
 @pytest.mark.parametrize("to", ["main", "group", "tree"])
-def test_a_signal_goes_to_the_present_run_and_changes_nothing(to: str) -> None:
+def test_a_signal_goes_to_the_present_run_and_is_noted(to: str) -> None:
+    """Noted: so what the signal leads to has it as its cause."""
     before = record(State.RUNNING)
     outcome = take(before, i.SendSignal(number=15, to=to))
-    assert outcome.record is before
+    assert outcome.record == replace(before, note=f"TERM sent to {to}")
     assert outcome.effects == (i.Signal(instance="web/0", run=3, number=15, to=to),)
     assert texts(outcome) == f"TERM sent to {to}"

@@ -50,7 +50,7 @@ EXPECTED = """
 Start        starting+s  starting+s  =           =           ~           starting+s  starting+s  starting+s  starting+s
 Stop         ~           stopped     stopping+k  stopping+k  ~           stopped     stopped     stopped     stopped
 Restart      starting+s  starting+s  stopping+k  stopping+k  ~           starting+s  starting+s  starting+s  starting+s
-SendSignal   !           !           =+k         =+k         =+k         !           !           !           !
+SendSignal   !           !           ~+k         ~+k         =+k         !           !           !           !
 Enable       =           =           =           =           =           =           =           =           =
 Disable      ~           stopped     ~           ~           ~           exited      ~           ~           ~
 Replace      =           =           stopping+k  stopping+k  =           =           =           starting+s  =
