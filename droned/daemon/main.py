@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from droned.daemon.background import go_to_background
 from droned.daemon.options import RunOptions, run_options
 from droned.errors import BadRequest, CannotRun, DronedError
 from droned.models.version import VERSION
@@ -65,7 +66,7 @@ def _become_guardian(options: RunOptions) -> None:
     if not os.path.exists(options.config):
         raise CannotRun(f"cannot find the configuration {options.config}: give a file or folder with -c")
     if options.daemonize:
-        _go_to_background(f"{state}/droned.log")
+        go_to_background(state, options.socket)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     guardian = [sys.executable, "-I", "-S", "-E", f"{package}/guardian/__main__.py", "--state", state]
     if options.pidfile:
@@ -73,20 +74,6 @@ def _become_guardian(options: RunOptions) -> None:
     daemon = [sys.executable, "-I", f"{package}/daemon/__main__.py", *options.for_daemon()]
     sys.stdout.flush()
     os.execv(guardian[0], [*guardian, "--", *daemon])
-
-
-def _go_to_background(log_path: str) -> None:
-    """Leave the terminal as daemons do: two forks, a session of its own, output to `log_path`."""
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for target, source in ((0, nothing), (1, log), (2, log)):
-        os.dup2(source, target)
-    os.chdir("/")
 
 
 def daemon_main(argv: Sequence[str]) -> int:

@@ -30,6 +30,8 @@ from droned.models.places import LONGEST_SOCKET_PATH
 GROUP = "droned"
 """Its members may use the socket, where there is such a group."""
 SOCKET_MODE = 0o660
+OWN_SOCKET_MODE = 0o600
+"""Without privileges and without a group of its own: a user's primary group may be everybody's."""
 FOLDER_MODE = 0o750
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
@@ -70,7 +72,7 @@ def socket_group() -> int:
 
 
 def listen(path: str, gid: int, backlog: int = BACKLOG) -> LocalSocket:
-    """A socket that listens at `path`, mode 0660, for us and the group `gid`.
+    """A socket that listens at `path`, mode 0660, for us and the group `gid`; 0600 if that is just our own.
 
     Its folder is made if need be, mode 0750. A socket of ours on which nobody
     answers is replaced. Raises CannotRun for anything else that is in the
@@ -173,7 +175,8 @@ def _bind(path: str, gid: int, backlog: int) -> LocalSocket:
             listener.bind(path)
         finally:
             os.umask(umask)
-        _give(path, gid, SOCKET_MODE)
+        is_for_a_group = os.geteuid() == 0 or gid != os.getegid()
+        _give(path, gid, SOCKET_MODE if is_for_a_group else OWN_SOCKET_MODE)
         listener.listen(backlog)
     except BaseException:
         listener.close()

@@ -63,7 +63,7 @@ class Adoptions:
         if pidfd >= 0:
             self._watched[run.key] = pidfd
             self._loop.watch(pidfd, loop.READ, lambda _events: self._exited(run, pidfd))
-        elif self._has_pidfd or not processes.is_alive(run.pid, run.start_time):
+        elif not processes.is_alive(run.pid, run.start_time):
             self._undecided[run.key] = run
         else:
             if not self._unwatched:

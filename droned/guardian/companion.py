@@ -83,7 +83,12 @@ class Companion:
             self._start_timer = None
         if self.pid:
             return
-        ours, theirs = pair_socket()
+        try:
+            ours, theirs = pair_socket()
+        except OSError as error:
+            log.say(f"cannot start the daemon: {error.strerror}")
+            self._start_later(self.backoff.delay_s(time.monotonic(), 0.0) or 0.5)
+            return
         env = self._environment(theirs.fileno())
         kept = sorted([theirs.fileno(), self._lock_fd])
         try:
@@ -226,6 +231,9 @@ class Companion:
         """End this life now, and leave it behind if the kernel does not let go of it."""
         pid = self.pid
         if not pid:
+            if self._start_timer is not None:
+                self._start_timer.cancel()  # nor shall there be a next one
+                self._start_timer = None
             return
         if self._end_timer is not None:
             self._end_timer.cancel()

@@ -272,15 +272,16 @@ class Trees:
             return 0
         if run.adopted:
             return int(self._send(run.pid, run.start_time, number))
-        os.kill(run.pid, number)  # our child and not reaped: the pid is its own
-        return 1
+        return _signal_child(run.pid, number)
 
     def _signal_group(self, run: Run, number: int) -> int:
         if run.lives and not run.adopted:
             try:
                 os.killpg(run.pid, number)
             except ProcessLookupError:
-                os.kill(run.pid, number)  # it has not made its session yet
+                return _signal_child(run.pid, number)  # it has not made its session yet
+            except PermissionError:
+                return 0
             return 1
         sent = 0
         for pid, started in self.members(run).items():
@@ -302,7 +303,7 @@ class Trees:
                 break
             for pid, started in new.items():
                 if pid == run.pid and run.lives and not run.adopted:
-                    os.kill(pid, number)
+                    _signal_child(pid, number)
                 else:
                     self._send(pid, started, number)
             already.update(new)
@@ -348,3 +349,15 @@ class Trees:
         except (ProcessLookupError, PermissionError):
             return False
         return True
+
+
+def _signal_child(pid: int, number: int) -> int:
+    """Signal a child of ours that is not reaped: its pid is its own. 0 when it may not be signalled.
+
+    A program with the set-user-id bit is somebody else's for a guardian without privileges.
+    """
+    try:
+        os.kill(pid, number)
+    except (PermissionError, ProcessLookupError):
+        return 0
+    return 1
