@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Exit status: 0 all could be measured, 1 something could not or a fault was found, 2 wrong use."""
     asked = parser().parse_args()
+    # TERM ends as Ctrl-C does: by way of every cleaning up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     fault_names = [row.name for row in faults.FAULT_ROWS]
     wanted_faults = [name for name in asked.only if name in fault_names]
     only = [name for name in asked.only if name not in fault_names]
