@@ -160,13 +160,17 @@ class Manager(abc.ABC):
         words = processes.arguments(pid)
         return len(words) > 1 and words[1].endswith(f"@{self.tag}")
 
-    def close(self) -> None:
-        """Kill what is left and remove the folder."""
+    def end_all(self) -> None:
+        """Kill the manager and then its programs, as far as they are left."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
         for pid in processes.marked(self.tag):
             processes.send(pid, signal.SIGKILL, self.is_program)
+
+    def close(self) -> None:
+        """Kill what is left and remove the folder."""
+        self.end_all()
         self.stamps.path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -87,4 +87,6 @@ class Droned(Manager):
             if not left:
                 break
             time.sleep(0.05)
+        self.end_all()
+        processes.remove_cgroups(self.folder / "state")
         super().close()

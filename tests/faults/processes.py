@@ -6,6 +6,7 @@ after the pidfd was opened, so that a pid used again is never hit.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -101,6 +102,31 @@ def send(pid: int, number: int, expected: Callable[[int], bool]) -> bool:
         return False
     finally:
         os.close(pidfd)
+
+
+def remove_cgroups(state: Path) -> None:
+    """Remove the cgroup folders that a killed guardian of this state folder has left behind."""
+    try:
+        facts = state.stat()
+    except OSError:
+        return
+    words = (line.split() for line in (PROC / "self/mountinfo").read_text().splitlines())
+    for top in (Path(found[4]) for found in words if "cgroup2" in found[found.index("-") :]):
+        for base in top.rglob(f"droned-{facts.st_ino:x}.{facts.st_dev:x}"):
+            for folder in (*base.iterdir(), base):
+                # What was killed leaves it a moment later.
+                if folder.is_dir():
+                    until(functools.partial(_is_removed, folder), 1.0)
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def until(condition: Callable[[], bool], within_s: float, every_s: float = 0.01) -> bool:

@@ -227,4 +227,5 @@ class Site:
         if self.process is not None:
             self.process.wait(10.0)
             self.process = None
+        processes.remove_cgroups(self.folder / "state")
         shutil.rmtree(self.folder, ignore_errors=True)
