@@ -7,16 +7,20 @@ Otherwise the end is `unseen`; it is never made up.
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable
 
 from droned.guardian import kernel, loop, processes
+from droned.guardian.descriptors import Descriptors
 from droned.guardian.ledger import Memory
 from droned.guardian.runs import Key, Run, Table
 from droned.guardian.wire import Held
 
 _REAPED_WITHIN_S = 1.0
 _LOOK_S = 1.0
+_REMNANTS_S = 1.0
+_LOOK_AGAIN_S = 0.005
 
 
 class Adoptions:
@@ -28,8 +32,18 @@ class Adoptions:
         waits: loop.Loop,
         finish: Callable[[list[Run]], None],
         resume: Callable[[list[Run]], None],
+        token: Callable[[str, int], bytes],
+        own_argv: list[str],
+        descriptors: Descriptors,
     ) -> None:
-        """`finish` is told of ends, `resume` of runs that were not in the table before."""
+        """`finish` is told of ends, `resume` of runs that were not in the table before.
+
+        `token` gives what a run has in its environment; `own_argv` is the
+        command line of guardians over this state folder.
+        """
+        self._token = token
+        self._own_argv = own_argv
+        self._descriptors = descriptors
         self._resume = resume
         self._table = table
         self._loop = waits
@@ -55,13 +69,59 @@ class Adoptions:
                 run.adopted = True
                 self._table.add(run)
                 self.watch(run)
+        if memory.intended:
+            self._find(memory, boot_id)
+
+    def _find(self, memory: Memory, boot_id: str) -> None:
+        """Look for the processes that were about to be when a guardian was lost.
+
+        One that has not executed its program yet is ended: it belongs to
+        nobody. Where there is none, it may have come and gone: that is unseen.
+        """
+        is_same_boot = memory.boot_id == boot_id
+        if is_same_boot:
+            self._end_remnants()
+        leaders = self._leaders() if is_same_boot else {}
+        for instance, number in memory.intended:
+            process = leaders.get(self._token(instance, number))
+            run = Run(instance, number, 0, time.time())
+            run.adopted = True
+            if process is not None:
+                run.pid, run.start_time, run.state = process.pid, process.start_time, "running"
+                self._table.add(run)
+                self.watch(run)
+                continue
+            self._table.add(run)
+            self._undecided[run.key] = run
+
+    @staticmethod
+    def _leaders() -> dict[bytes, processes.Process]:
+        """The leaders of sessions that carry a token; the eldest of each."""
+        found: dict[bytes, processes.Process] = {}
+        for process in sorted(processes.everything(), key=lambda process: process.start_time, reverse=True):
+            if process.session == process.pid and not process.is_dead:
+                token = processes.token_of(process.pid)
+                if token is not None:
+                    found[token] = process
+        return found
+
+    def _end_remnants(self) -> None:
+        """Kill the set-ups of the lost guardian: they look like it, and nobody waits for them."""
+        until = time.monotonic() + _REMNANTS_S
+        while left := processes.with_command(self._own_argv):
+            for process in left:
+                if processes.is_alive(process.pid, process.start_time):
+                    os.kill(process.pid, signal.SIGKILL)
+            if time.monotonic() >= until:
+                return
+            time.sleep(_LOOK_AGAIN_S)
 
     def watch(self, run: Run, pidfd: int = -1) -> None:
         """Wait for the end of a run by `pidfd`, which is ours from now on, or by one opened here."""
         if pidfd < 0:
             pidfd = self._opened(run)
         if pidfd >= 0:
-            self._watched[run.key] = pidfd
+            pidfd = self._watched[run.key] = self._descriptors.put_up(pidfd)
             self._loop.watch(pidfd, loop.READ, lambda _events: self._exited(run, pidfd))
         elif not processes.is_alive(run.pid, run.start_time):
             self._undecided[run.key] = run
@@ -92,6 +152,10 @@ class Adoptions:
             run.state = "running"
             run.adopted = True
             self._table.add(run)
+            self._resume([run])
+        elif run is not None and not run.pid:
+            run.pid, run.start_time, run.state = held["pid"], held["start_time"], "running"
+            self._table.born(run)
             self._resume([run])
         if run is None:
             os.close(pidfd)

@@ -85,6 +85,12 @@ class Cgroups:
             self._note(instance)
         return folder
 
+    def expect(self, instance: str) -> str:
+        """The folder of an instance, which somebody else makes."""
+        self._unwanted.discard(instance)
+        self._instances[folder_name(instance)] = instance
+        return self.folder(instance)
+
     def know(self, instance: str) -> None:
         """The folder of this instance is there: a guardian before us made it, and may have killed it."""
         self._killed.add(instance)
@@ -159,6 +165,12 @@ class Cgroups:
         if path is None or not path.startswith(f"{self.base_path}/"):
             return None
         return self._instances.get(path[len(self.base_path) + 1 :].partition("/")[0])
+
+    @staticmethod
+    def is_with_us(pid: int) -> bool:
+        """Whether a process is in the guardian's own cgroup."""
+        path = _path_of(processes.read(f"/proc/{pid}/cgroup"))
+        return path is not None and path == _path_of(processes.read("/proc/self/cgroup"))
 
     def kill(self, instance: str) -> bool:
         """Have the kernel kill all in the folder, even what is being forked just now; False if it cannot."""

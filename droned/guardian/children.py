@@ -1,10 +1,11 @@
-"""The guardian's children from order to end: forked, never waited for, reaped.
+"""The guardian's children from order to end: started in their turn, never waited for, reaped.
 
-An order becomes a fork in turn, a few in each turn of the loop, so that a
-thousand orders hold up neither a ping nor an exit. The child's pipe hangs up
-when its program is executed or its set-up has failed; a set-up without result
-in `SETUP_S` is killed and told as a time-out, even if the kernel does not let go
-of the child.
+An order becomes a process in turn, a few in each turn of the loop, so that a
+thousand orders hold up neither a ping nor an exit. Which way it goes (`spawners`
+or `forks`) is seen by the launch alone.
+
+A child of a spawner can end before the loop has heard its pid. So while any
+launch is with a thread, the status of a child that is not known is put by.
 """
 
 import errno
@@ -14,41 +15,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from droned.guardian import kernel, ledger, loop
+from droned.guardian import ledger, loop, processes
 from droned.guardian.cgroups import Cgroups
-from droned.guardian.launch import Report, Setup, Unlaunchable, World
+from droned.guardian.forks import Forks
+from droned.guardian.launch import Unlaunchable, World
 from droned.guardian.runs import Run, Table
+from droned.guardian.spawners import Job, Spawners
 from droned.guardian.trees import Trees
-from droned.guardian.wire import Failure, Launch, Message
+from droned.guardian.wire import Launch, Message
 
-SETUP_S = 10.0
 _AT_ONCE = 16
-_PIPE_BYTES = 4096
+_MOST_WITH_THREADS = 32
 
 
-class _Birth:
-    """All that one fork needs."""
+class _Death:
+    """What the kernel told of a child that nobody knew."""
 
-    __slots__ = ("error", "folder", "reader", "run", "setup", "writer")
+    __slots__ = ("cpu_s", "max_rss_bytes", "status")
 
-    def __init__(self, run: Run, setup: Setup, folder: int, pipe: tuple[int, int]) -> None:
-        self.run = run
-        self.setup = setup
-        self.folder = folder  # of the cgroup to be born in, -1 for none
-        self.reader, self.writer = pipe
-        self.error: OSError | None = None
-
-
-class _Pending:
-    """A child in its set-up."""
-
-    __slots__ = ("deadline", "pipe", "report", "run")
-
-    def __init__(self, run: Run, pipe: int, deadline: float) -> None:
-        self.run = run
-        self.pipe = pipe
-        self.deadline = deadline
-        self.report: Report | None = None
+    def __init__(self, status: int, cpu_s: float, max_rss_bytes: int) -> None:
+        self.status = status
+        self.cpu_s = cpu_s
+        self.max_rss_bytes = max_rss_bytes
 
 
 class Children:
@@ -65,17 +53,18 @@ class Children:
         tell: Callable[[Message], None],
     ) -> None:
         self._table = table
-        self._loop = waits
         self._trees = trees
-        self._cgroups = cgroups
         self._ledger = book
-        self._world = world
         self._tell = tell
         self._queue: deque[tuple[str, int, Launch]] = deque()
         self._queued: dict[str, int] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._timer: loop.Timer | None = None
-        self._most_in_setup = max(16, world.nofile[1] // 4)
+        self._afterwards: dict[str, list[Callable[[], None]]] = {}
+        self._unknown: dict[int, _Death] = {}
+        self._most_in_setup = max(16, world.descriptors.soft_and_hard[0] // 4)
+        self._world = world
+        self._spawners = Spawners(waits, world, self._came_back, self._gave_up)
+        self.forks = Forks(table, waits, cgroups, book, world, self._started, self._fail)
+        trees.orphans.is_newborn = self._is_newborn
         self.others: dict[int, Callable[[int], None]] = {}
         """Children that are no apps: what to do with the wait status of each."""
 
@@ -100,107 +89,126 @@ class Children:
         self._queue.append((instance, run, launch))
 
     def start_some(self) -> bool:
-        """Fork a few that have waited longest; True when there is more to do at once."""
-        if self._queue and len(self._pending) < self._most_in_setup:
+        """Start a few that have waited longest; True when there is more to do at once."""
+        if self._queue and self._has_room:
             self._start([self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))])
-        return bool(self._queue) and len(self._pending) < self._most_in_setup
+        return bool(self._queue) and self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self.forks) < self._most_in_setup and len(self._spawners.in_flight) < _MOST_WITH_THREADS
 
     def start_all(self) -> None:
-        """Fork all that waits: whoever asks next shall find it in the table."""
+        """Start all that waits: whoever asks next shall find it in the table."""
         while self._queue:
             self._start([self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))])
 
-    def start_now(self, instance: str) -> None:
-        """Fork the order for this instance out of turn: a signal for it has come."""
+    def after_launch(self, instance: str, call: Callable[[], None]) -> bool:
+        """Start the order for this instance out of turn; have `call` made when its process is known.
+
+        False, and no call, when there is nothing to wait for.
+        """
         if instance in self._queued:
             order = next(order for order in self._queue if order[0] == instance)
             self._queue.remove(order)
             self._start([order])
+        if instance not in self._spawners.in_flight:
+            return False
+        self._afterwards.setdefault(instance, []).append(call)
+        return True
+
+    @property
+    def are_spawned(self) -> bool:
+        """Whether launches can go the quick way here."""
+        return self._spawners.are_usable
+
+    @property
+    def are_settled(self) -> bool:
+        """Whether no launch is with a thread or waits for one."""
+        return not self._spawners.in_flight
+
+    @property
+    def write_to_ledger(self) -> bool:
+        """Whether children or threads may write to the ledger just now."""
+        return bool(self.forks.pipes or self._spawners.in_flight)
+
+    def _is_newborn(self, process: processes.Process) -> bool:
+        """Whether a child that nobody knows is the process of a launch that has not come back yet."""
+        return any(
+            processes.is_unexecuted(process.pid)
+            or (process.session == process.pid and processes.token_of(process.pid) == self._token_of(job))
+            for job in self._spawners.in_flight.values()
+        )
+
+    def _token_of(self, job: Job) -> bytes:
+        return self._world.token(job.run.instance, job.run.run)
 
     def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
-        """Prepare all, then fork one after the other.
-
-        After each fork every page that the guardian writes to is copied, so
-        as little as possible is done between one fork and the next.
-        """
-        births = [birth for order in orders if (birth := self._prepared(*order)) is not None]
-        pipes = [birth.writer for birth in births]
-        for birth in births:
-            try:
-                pid = os.fork() if birth.folder < 0 else kernel.fork_into_cgroup(birth.folder)
-            except OSError as error:
-                birth.error = error
-                continue
-            if pid == 0:
-                birth.setup.run(birth.writer, [pipe for pipe in pipes if pipe != birth.writer])
-            birth.run.pid = pid
-        for birth in births:
-            os.close(birth.writer)
-            if birth.folder >= 0:
-                os.close(birth.folder)
-            if birth.error is None:
-                self._table.add(birth.run)
-                self.follow(birth.run, birth.reader)
+        forked: list[tuple[Run, Launch]] = []
+        for instance, number, launch in orders:
+            del self._queued[instance]
+            run = Run(instance, number, 0, time.time())
+            if self._spawners.can(launch):
+                self._give(run, launch)
             else:
-                os.close(birth.reader)
-                self._unborn(birth.run, "fork", birth.error)
+                forked.append((run, launch))
+        if forked:
+            self.forks.start(forked)
 
-    def _prepared(self, instance: str, number: int, launch: Launch) -> _Birth | None:
-        """Everything for one fork; None when it has failed already."""
-        del self._queued[instance]
-        run = Run(instance, number, 0, time.time())
-        folder, stage = -1, "cgroup"
+    def _give(self, run: Run, launch: Launch) -> None:
         try:
-            procs = None
-            if self._cgroups is not None:
-                folder, procs = self._cgroups.birthplace(instance)
-            setup = Setup(launch, instance, number, self._world, procs)
-            stage = "fork"
-            return _Birth(run, setup, folder, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+            job = Job(run, launch, self._world)
         except Unlaunchable as error:
-            self._unborn(run, error.stage, OSError(error.errno, str(error)))
-        except OSError as error:
-            self._unborn(run, stage, error)
-        if folder >= 0:
-            os.close(folder)
-        return None
-
-    def _unborn(self, run: Run, stage: str, error: OSError) -> None:
-        """There is no child at all."""
-        if self._cgroups is not None:
-            self._cgroups.mistrust(run.instance)
-        run.is_reaped = True
-        self._fail(run, {"stage": stage, "errno": error.errno or errno.EAGAIN})
+            run.is_reaped = True
+            self._fail(run, error.stage, error.errno)
+            self._table.add(run)
+            self._table.reaped(run)
+            return
+        run.is_housed = not self._trees.have_folders
         self._table.add(run)
+        self._spawners.give(job)
 
-    # ---- set-up
+    # ---- what comes of them
 
-    def follow(self, run: Run, pipe: int) -> None:
-        """Watch the set-up of a child by its pipe, which is ours from now on."""
-        self._pending[run.pid] = _Pending(run, pipe, time.monotonic() + SETUP_S)
-        self._loop.watch(pipe, loop.HANG_UP, lambda _events: self._hung_up(run.pid))
-        if self._timer is None:
-            self._timer = self._loop.later(SETUP_S, self._look_at_deadlines)
+    def _came_back(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            run = job.run
+            for _ in range(job.unrecorded):
+                self._ledger.line_was_lost()
+            if job.pid:
+                self._born(job)
+            elif job.is_given_up:
+                self._table.reaped(run)
+            else:
+                run.is_housed = True
+                self.forks.start([(run, job.launch)])
+        for job in jobs:
+            for call in self._afterwards.pop(job.run.instance, ()):
+                call()
+        if self.are_settled:
+            self._unknown.clear()
 
-    @property
-    def in_setup(self) -> dict[int, int]:
-        """The children in their set-up: pid → pipe."""
-        return {pid: pending.pipe for pid, pending in self._pending.items() if pending.pipe >= 0}
+    def _born(self, job: Job) -> None:
+        run = job.run
+        run.pid, run.start_time, run.at = job.pid, job.start_time, job.at
+        self._table.born(run)
+        if job.unrecorded:
+            self._ledger.append(ledger.start_line(run))
+        death = self._unknown.pop(run.pid, None)
+        if death is not None and processes.is_child(run.pid):
+            death = None  # somebody else had this pid before
+        if job.is_given_up:
+            if death is None:
+                os.kill(run.pid, signal.SIGKILL)
+            else:
+                self._table.reaped(run)
+            return
+        self._started(run)
+        if death is not None:
+            run.status, run.cpu_s, run.max_rss_bytes = death.status, death.cpu_s, death.max_rss_bytes
+            self.finish([run])
 
-    @property
-    def awaits_reaping(self) -> bool:
-        """Whether a set-up has failed that cannot be told before its child is reaped."""
-        return any(pending.report is not None for pending in self._pending.values())
-
-    def _hung_up(self, pid: int) -> None:
-        """The program is executed, or the child has given up (then its end is waited for)."""
-        pending = self._pending[pid]
-        report = pending.report = self._close_pipe(pending)
-        run = pending.run
-        if not report.has_facts or report.errno is not None:
-            return  # told when it is reaped: a new run of the instance is possible only then
-        del self._pending[pid]
-        self._note_facts(run, report)
+    def _started(self, run: Run) -> None:
         run.state = "running"
         self._trees.started(run)
         self._tell(
@@ -214,44 +222,27 @@ class Children:
             }
         )
 
-    def _close_pipe(self, pending: _Pending) -> Report:
-        self._loop.unwatch(pending.pipe)
-        try:
-            content = os.read(pending.pipe, _PIPE_BYTES)
-        except BlockingIOError:
-            content = b""
-        os.close(pending.pipe)
-        pending.pipe = -1
-        return Report(content)
+    def _gave_up(self, job: Job) -> None:
+        """A launch took too long; its thread may hang for longer still."""
+        self._fail(job.run, f"timeout at {job.stage}", errno.ETIMEDOUT)
+        for pid in processes.unexecuted_children(job.thread):
+            if pid not in self._table.by_pid and pid not in self.others:
+                os.kill(pid, signal.SIGKILL)
 
-    def _note_facts(self, run: Run, report: Report) -> None:
-        run.start_time, run.at = report.start_time, report.at
-        if report.is_unrecorded:
-            self._ledger.child_failed(run)
-
-    def _look_at_deadlines(self) -> None:
-        now = time.monotonic()
-        self._timer = None
-        for pending in list(self._pending.values()):  # in the order of their deadlines
-            if pending.deadline > now:
-                self._timer = self._loop.later(pending.deadline - now, self._look_at_deadlines)
-                return
-            if pending.pipe >= 0:
-                self._time_out(pending)
-
-    def _time_out(self, pending: _Pending) -> None:
-        run = pending.run
-        report = self._close_pipe(pending)
-        os.kill(run.pid, signal.SIGKILL)
-        if self._cgroups is not None:
-            self._cgroups.kill(run.instance)
-        self._fail(run, {"stage": f"timeout at {report.stage}", "errno": errno.ETIMEDOUT})
-
-    def _fail(self, run: Run, failure: Failure) -> None:
+    def _fail(self, run: Run, stage: str, number: int) -> None:
         at = time.time()
-        self._table.end(run, at, failure=failure)
+        self._table.end(run, at, failure={"stage": stage, "errno": number})
         self._ledger.append(ledger.end_line(run))
-        self._tell({"type": "spawn_failed", "instance": run.instance, "run": run.run, **failure, "at": at})
+        self._tell(
+            {
+                "type": "spawn_failed",
+                "instance": run.instance,
+                "run": run.run,
+                "stage": stage,
+                "errno": number,
+                "at": at,
+            }
+        )
 
     # ---- ends
 
@@ -266,42 +257,26 @@ class Children:
                 break
             if pid == 0:
                 break
+            cpu_s, max_rss_bytes = round(usage.ru_utime + usage.ru_stime, 6), usage.ru_maxrss * 1024
             run = self._table.by_pid.get(pid)
             if run is not None and not run.adopted:
-                if self._is_end(run, status):
-                    run.status = status
-                    run.cpu_s = round(usage.ru_utime + usage.ru_stime, 6)
-                    run.max_rss_bytes = usage.ru_maxrss * 1024
-                    ended.append(run)
+                if not self.forks.is_end_of_run(run):
+                    continue
+                if run.state == "ended":
+                    self._table.reaped(run)  # its launch was given up before it came back
+                    continue
+                run.status, run.cpu_s, run.max_rss_bytes = status, cpu_s, max_rss_bytes
+                ended.append(run)
             elif (call := self.others.pop(pid, None)) is not None:
                 call(status)
             else:
+                if self._spawners.in_flight:
+                    self._unknown[pid] = _Death(status, cpu_s, max_rss_bytes)
                 orphans.append(pid)
         if ended:
             self.finish(ended)
         if orphans:
             self._trees.orphans_reaped(orphans)
-
-    def _is_end(self, run: Run, status: int) -> bool:
-        """Whether the reaped child was a running program; what never came to that is settled here."""
-        pending = self._pending.get(run.pid)
-        if pending is None:
-            return True
-        if pending.pipe >= 0:
-            self._hung_up(run.pid)
-            if run.state == "running":
-                return True
-        del self._pending[run.pid]
-        report = pending.report
-        if report is not None:
-            if report.has_facts:
-                self._note_facts(run, report)
-            stage = report.stage if report.errno is not None else f"killed at {report.stage}"
-            self._fail(run, {"stage": stage, "errno": report.errno or 0})
-            if report.stage == "cgroup" and self._cgroups is not None:
-                self._cgroups.mistrust(run.instance)
-        self._table.reaped(run)
-        return False
 
     def finish(self, ended: Iterable[Run]) -> None:
         """Main processes are gone: count what they leave, write it down, tell."""

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from droned.guardian import cgroups, kernel, loop, notify, processes
 from droned.guardian.adopt import Adoptions
 from droned.guardian.children import Children
 from droned.guardian.companion import Companion, own_command
+from droned.guardian.descriptors import Descriptors
 from droned.guardian.ending import Ending
 from droned.guardian.launch import World
 from droned.guardian.ledger import Ledger, Memory
@@ -28,6 +30,7 @@ from droned.guardian.watchdog import TICK_S
 from droned.guardian.wire import Delivery, Head
 
 _SCAN_TICKS = 5
+_SWITCH_S = 0.0005  # a thread that is back from the kernel shall not wait long for the loop
 _WITHOUT_CONTROL_S = 60.0
 _REPLACED_WITHIN_S = 5.0
 _RELOADED_WITHIN_S = 10.0
@@ -43,11 +46,11 @@ class Guardian:
         place: Place,
         arguments: list[str],
         daemon_argv: list[str],
-        nofile: tuple[int, int],
+        descriptors: Descriptors,
         book: Ledger,
         groups: cgroups.Cgroups | None,
     ) -> None:
-        """`arguments` start a guardian such as this one. `nofile` is the limit that apps get."""
+        """`arguments` start a guardian such as this one."""
         self.place = place
         self.arguments = arguments
         self.boot_id = processes.boot_id()
@@ -63,13 +66,29 @@ class Guardian:
         self._gets_orphans = self._become_reaper()
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._signals = kernel.open_signal_descriptor()
-        self.world = World(state_id=place.state_id, ledger=book, null_fd=self._null_fd, nofile=nofile)
+        self.world = World(
+            state_id=place.state_id, ledger=book, null_fd=self._null_fd, descriptors=descriptors
+        )
         self.trees = Trees(
-            self.table, self.loop, groups, place.state_id, self.tell, gets_orphans=self._gets_orphans
+            self.table,
+            self.loop,
+            groups,
+            descriptors,
+            place.state_id,
+            self.tell,
+            gets_orphans=self._gets_orphans,
         )
         self.children = Children(self.table, self.loop, self.trees, groups, book, self.world, self.tell)
-        self.trees.companions = self.children.others
-        self.adoptions = Adoptions(self.table, self.loop, self.children.finish, self.trees.resume)
+        self.trees.orphans.companions = self.children.others
+        self.adoptions = Adoptions(
+            self.table,
+            self.loop,
+            self.children.finish,
+            self.trees.resume,
+            self.world.token,
+            own_command(arguments),
+            descriptors,
+        )
         self.companion = Companion(
             daemon_argv,
             own_command(arguments),
@@ -121,6 +140,8 @@ class Guardian:
         self.children.reap()
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(_SWITCH_S)
+        self.world.descriptors.lower_limit()
         self.loop.run()
         self.companion.flush()
         self.trees.forget_all()
@@ -169,7 +190,7 @@ class Guardian:
         self._orders.tell_trouble()
         if self._ticks % _SCAN_TICKS == 0:
             if self._gets_orphans:
-                self.trees.scan()
+                self.trees.orphans.scan()
             if self.cgroups is not None:
                 self.cgroups.remove_unwanted()
 
@@ -186,7 +207,7 @@ class Guardian:
             self._ending.begin()
 
     def _keep_ledger_short(self) -> None:
-        if not self.children.in_setup and self.ledger.is_long:
+        if not self.children.write_to_ledger and self.ledger.is_long:
             self.ledger.rewrite(self.table, self.head)
 
     def _say_alive(self) -> None:
@@ -228,6 +249,7 @@ class Guardian:
         present = {
             "cgroup": self.cgroups is not None,
             "pidfd": kernel.has_pidfd(),
+            "posix_spawn": self.children.are_spawned,
             "subreaper": self._gets_orphans,
         }
         return [ability for ability in kernel.ABILITIES if not present[ability]]

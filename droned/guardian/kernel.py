@@ -1,7 +1,7 @@
 """System calls that Python's os module does not have, and what this kernel lacks.
 
-Each optional ability (`cgroup`, `pidfd`, `subreaper`) can be switched off for
-tests by naming it in the environment variable DRONED_WITHOUT.
+Each optional ability (`cgroup`, `pidfd`, `posix_spawn`, `subreaper`) can be
+switched off for tests by naming it in the environment variable DRONED_WITHOUT.
 """
 
 import ctypes
@@ -12,10 +12,13 @@ import select
 import signal
 import struct
 
-ABILITIES = ("cgroup", "pidfd", "subreaper")
+ABILITIES = ("cgroup", "pidfd", "posix_spawn", "subreaper")
 
-# The guardian has one thread: holding the interpreter lock through a call is right, and must be so for clone.
+# These calls are short: holding the interpreter lock through them is right, and must be so for clone.
 _libc = ctypes.PyDLL(None, use_errno=True)
+
+# What the interpreter does around a fork: in the child there is one thread, and it holds its lock.
+_python = ctypes.pythonapi
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -77,15 +80,18 @@ def fork_into_cgroup(folder_fd: int) -> int:
     """As os.fork, with the child born in the cgroup whose folder is open as `folder_fd`.
 
     Moving a process after its birth makes the kernel wait for every processor
-    (about 10 ms when nothing was moved shortly before); this does not. What
-    the interpreter does around os.fork is for locks and threads, of which the
-    guardian has none; the child is to execute a program and nothing else.
-    Raises OSError: ENOSYS where the call is missing or forbidden.
+    (about 10 ms when nothing was moved shortly before); this does not. Raises
+    OSError: ENOSYS where the call is missing or forbidden.
     """
     arguments = _CLONE_ARGS.pack(_clone_flags, 0, _tid_address, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder_fd)
+    _python.PyOS_BeforeFork()
     pid: int = _libc.syscall(_SYS_CLONE3, arguments, _CLONE_ARGS.size)
+    number = ctypes.get_errno()
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+    else:
+        _python.PyOS_AfterFork_Parent()
     if pid < 0:
-        number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return pid
 

@@ -1,4 +1,4 @@
-"""From a launch to a running program: what the parent prepares, and what the child does in a fixed order.
+"""From a launch to a running program: what is prepared for it, and what a forked child does in a fixed order.
 
 The order is STAGES: session and cgroup first, so that whatever hangs later can
 be found and killed; limits, umask, priority and descriptors while still root;
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from droned.guardian import kernel, processes
+from droned.guardian.descriptors import Descriptors
 from droned.guardian.identity import PERSONAL, Identity, own_entry, personalize
 from droned.guardian.ledger import Ledger, start_prefix
 from droned.guardian.wire import Launch
@@ -47,6 +48,8 @@ STAGES = (
     "directory",
     "exec",
 )
+SETUP_S = 10.0
+"""Seconds until a set-up without result is given up."""
 _NUMBER = {stage: number for number, stage in enumerate(STAGES)}
 _MAY_BLOCK = frozenset({"cgroup", "descriptors", "user", "group", "groups", "directory", "exec"})
 
@@ -58,8 +61,8 @@ FAILED = b"!"
 LIMITS = {name[7:].lower(): getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _HURTING = ("nofile", "fsize", "as", "data")
 
-_STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_STREAM_MODE = 0o640
+STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+STREAM_MODE = 0o640
 _EXIT_CODE = 125  # seen only when the guardian is gone; otherwise the pipe has told more
 
 Step = tuple[str, bytes, Callable[..., object], tuple[Any, ...]]
@@ -81,26 +84,33 @@ class World:
     """What every child needs of the guardian."""
 
     __slots__ = (
+        "descriptors",
         "guardian_pid",
         "ledger",
-        "nofile",
         "null_fd",
         "own_entry",
         "private_fds",
         "restore_oom",
         "state_id",
+        "umask",
     )
 
-    def __init__(self, *, state_id: str, ledger: Ledger, null_fd: int, nofile: tuple[int, int]) -> None:
+    def __init__(self, *, state_id: str, ledger: Ledger, null_fd: int, descriptors: Descriptors) -> None:
         self.state_id = state_id
         self.ledger = ledger
         self.null_fd = null_fd
-        self.nofile = nofile  # soft and hard, as they were before the guardian raised its own
+        self.descriptors = descriptors
         self.guardian_pid = os.getpid()
         self.private_fds: tuple[int, ...] = ()  # the lock and the socket of the daemon's present life
         self.own_entry = own_entry()
+        self.umask = os.umask(0)
+        os.umask(self.umask)
         # A service manager protects us from the kernel's OOM killer; that is not meant for apps.
         self.restore_oom = (processes.read("/proc/self/oom_score_adj") or b"0").startswith(b"-")
+
+    def token(self, instance: str, run: int) -> bytes:
+        """What a run has in its environment as DRONED_RUN."""
+        return f"{self.state_id}/{instance}/{run}".encode("utf-8", "surrogateescape")
 
 
 class Setup:
@@ -119,8 +129,8 @@ class Setup:
         self._record_start = start_prefix(instance, run)
         self._streams: list[int] = []
         self._pipe = -1
-        argv, paths, env = _program(launch)
-        env[b"DRONED_RUN"] = f"{world.state_id}/{instance}/{run}".encode()
+        argv, paths, env = program_of(launch)
+        env[b"DRONED_RUN"] = world.token(instance, run)
         identity = Identity(launch["user"], launch["group"], launch["groups"])
         early_limits, late_limits = self._limits()
         self.steps: list[Step] = []
@@ -130,8 +140,7 @@ class Setup:
         for limit in early_limits:
             self._add("limits", _set_limit, *limit)
         self._add_modest()
-        out, err = (_encoded(launch[key], "descriptors") for key in ("stdout", "stderr"))
-        self._add("descriptors", self._open_streams, out, None if err == out else err)
+        self._add("descriptors", self._open_streams, *stream_paths(launch))
         if identity.is_asked_for:
             self._add("descriptors", self._close_others)
             self._add("user", identity.find_user)
@@ -147,7 +156,7 @@ class Setup:
                 self._add("user", identity.describe, env)
         if launch["no_new_privs"]:
             self._add("no_new_privs", kernel.forbid_new_privileges)
-        self._add("directory", os.chdir, _encoded(launch["directory"] or "/", "directory"))
+        self._add("directory", os.chdir, encoded(launch["directory"] or "/", "directory"))
         self._add("exec", self._record)
         for limit in late_limits:
             self._add("limits", _set_limit, *limit)
@@ -177,8 +186,8 @@ class Setup:
         late: list[Limit] = []
         own = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted: dict[str, list[int]] = {}
-        if own != self._world.nofile:
-            wanted["nofile"] = list(self._world.nofile)
+        if own != self._world.descriptors.soft_and_hard:
+            wanted["nofile"] = list(self._world.descriptors.soft_and_hard)
         wanted.update(self._launch["limits"])
         for name, pair in wanted.items():
             if name not in LIMITS or len(pair) != 2:
@@ -223,8 +232,8 @@ class Setup:
     def _open_streams(self, out_path: bytes, err_path: bytes | None) -> None:
         world = self._world
         umask = os.umask(0)  # the app's has no say in who may read its output
-        out = os.open(out_path, _STREAM_FLAGS, _STREAM_MODE)
-        err = out if err_path is None else os.open(err_path, _STREAM_FLAGS, _STREAM_MODE)
+        out = os.open(out_path, STREAM_FLAGS, STREAM_MODE)
+        err = out if err_path is None else os.open(err_path, STREAM_FLAGS, STREAM_MODE)
         os.umask(umask)
         os.dup2(world.null_fd, 0)
         os.dup2(out, 1)
@@ -280,10 +289,10 @@ class Report:
                 self.start_time, self.at = int(words[1]), float(words[2])
 
 
-def _program(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, bytes]]:
-    """Arguments, paths to try in turn, and environment of the program."""
-    argv = [_encoded(word, "exec") for word in launch["argv"]]
-    env = {_encoded(key, "exec"): _encoded(value, "exec") for key, value in launch["env"].items()}
+def program_of(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, bytes]]:
+    """Arguments, paths to try in turn, and environment of the program. Raises Unlaunchable."""
+    argv = [encoded(word, "exec") for word in launch["argv"]]
+    env = {encoded(key, "exec"): encoded(value, "exec") for key, value in launch["env"].items()}
     if not argv or not argv[0] or any(not key or b"=" in key for key in env):
         raise Unlaunchable("exec", errno.EINVAL)
     if b"/" in argv[0]:
@@ -292,7 +301,14 @@ def _program(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, byte
     return argv, [(folder or b".") + b"/" + argv[0] for folder in folders], env
 
 
-def _encoded(text: str, stage: str) -> bytes:
+def stream_paths(launch: Launch) -> tuple[bytes, bytes | None]:
+    """The files of standard output and error; None for the second when it goes to the first."""
+    out, err = (encoded(launch[key], "descriptors") for key in ("stdout", "stderr"))
+    return out, None if err == out else err
+
+
+def encoded(text: str, stage: str) -> bytes:
+    """The bytes of a text that a launch carries. Raises Unlaunchable with `stage` for one with a NUL."""
     encoded = text.encode("utf-8", "surrogateescape")
     if b"\0" in encoded:
         raise Unlaunchable(stage, errno.EINVAL)

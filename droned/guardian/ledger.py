@@ -1,10 +1,11 @@
 """The ledger: what has to be known when guardian and daemon are killed together.
 
 An append-only file of JSON lines in the state folder. Its first line says for
-which boot it counts and what a new guardian cannot find out by itself. A child
-writes the line of its own start just before it executes its program, so no
-program ever runs that is not in here; the guardian writes a line for each end
-and each acknowledgement.
+which boot it counts and what a new guardian cannot find out by itself. No
+program ever runs that is not in here: a child by fork writes the line of its
+own start just before it executes its program; a spawner writes a line before,
+and another one after it, since only then it knows the process. The guardian
+writes a line for each end and each acknowledgement.
 
 Lines are one write each to a file opened for append. A torn or damaged line is
 passed over. The disk space is reserved ahead, so that a full disk does not
@@ -27,13 +28,17 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Memory:
-    """What a ledger tells: its header, the runs not yet acknowledged, the count of unreadable lines."""
+    """What a ledger tells: its header, the runs not yet acknowledged, the count of unreadable lines.
 
-    __slots__ = ("damaged", "head", "header", "last_runs", "runs")
+    `intended` are the runs of which it does not tell whether they came to be, in their order.
+    """
+
+    __slots__ = ("damaged", "head", "header", "intended", "last_runs", "runs")
 
     def __init__(self) -> None:
         self.header: dict[str, Any] = {}
         self.runs: dict[tuple[str, int], Run] = {}
+        self.intended: dict[tuple[str, int], None] = {}
         self.last_runs: dict[str, int] = {}
         self.head: Head | None = None
         self.damaged = 0
@@ -79,8 +84,13 @@ def _take(memory: Memory, entry: dict[str, Any]) -> None:
             run = Run(instance, number, pid, float(at), start_time=started)
             run.state = "running"
             memory.runs.setdefault(run.key, run)
+            memory.intended.pop(run.key, None)
+            memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
+        case {"spawn": [str(instance), int(number)]}:
+            memory.intended[instance, number] = None
             memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
         case {"end": [str(instance), int(number), status, float() | int() as at, failure]}:
+            memory.intended.pop((instance, number), None)
             found = memory.runs.get((instance, number))
             if found is None:  # it failed before its line could be written, or another was torn
                 found = memory.runs[instance, number] = Run(instance, number, 0, float(at))
@@ -94,6 +104,7 @@ def _take(memory: Memory, entry: dict[str, Any]) -> None:
         case {"ack": [*pairs], **rest}:
             for instance, number in pairs:
                 memory.runs.pop((instance, number), None)
+                memory.intended.pop((instance, number), None)
             head = rest.get("head")
             if head is not None:
                 memory.head = {"version": int(head["version"]), "digest": str(head["digest"])}
@@ -112,7 +123,17 @@ def start_prefix(instance: str, run: int) -> bytes:
 
 def start_line(run: Run) -> bytes:
     """The line of a start, as the child itself writes it."""
-    return b"%s%d,%d,%.6f]}\n" % (start_prefix(run.instance, run.run), run.pid, run.start_time, run.at)
+    return start_entry(run.instance, run.run, run.pid, run.start_time, run.at)
+
+
+def start_entry(instance: str, run: int, pid: int, start_time: int, at: float) -> bytes:
+    """The same of what is not yet in a `Run`."""
+    return b"%s%d,%d,%.6f]}\n" % (start_prefix(instance, run), pid, start_time, at)
+
+
+def intent_line(instance: str, run: int) -> bytes:
+    """The line that says that a process for this run is about to be."""
+    return b'{"spawn":[%s,%d]}\n' % (encode(instance).encode("ascii"), run)
 
 
 def end_line(run: Run) -> bytes:
@@ -148,9 +169,13 @@ class Ledger:
 
     def child_failed(self, run: Run) -> None:
         """A child could not write its line whole: write it in its place."""
+        self.line_was_lost()
+        self.append(start_line(run))
+
+    def line_was_lost(self) -> None:
+        """Somebody else could not write a line whole."""
         self.errors += 1
         self._needs_newline = True
-        self.append(start_line(run))
 
     @property
     def is_long(self) -> bool:
@@ -215,6 +240,8 @@ class Ledger:
         for run in table.runs.values():
             if run.pid:
                 yield start_line(run)
+            elif run.lives:
+                yield intent_line(run.instance, run.run)
             if run.state == "ended":
                 yield end_line(run)
 

@@ -72,6 +72,11 @@ class Loop:
         heapq.heappush(self._timers, timer)
         return timer
 
+    @staticmethod
+    def now() -> float:
+        """Seconds of the clock that timers go by."""
+        return time.monotonic()
+
     def stop(self) -> None:
         """Have `run` return at the end of this turn."""
         self._running = False

@@ -17,6 +17,8 @@ RELEASE = "0.1.0"
 _HANDING_S = 5.0
 _EXITS_WITHIN_S = 10.0
 _LEAVES_WITHIN_S = 30.0
+_SETTLED_WITHIN_S = 1.0
+_LOOK_S = 0.005
 
 
 class Orders:
@@ -70,6 +72,7 @@ class Orders:
     def await_copies(self) -> None:
         """The daemon is about to send copies of what was lost; welcome it after that."""
         if self._handing is None:
+            self._guardian.world.descriptors.raise_limit()
             self._handing = self._guardian.loop.later(_HANDING_S, self.handed)
 
     def _hello(self, message: Any) -> None:
@@ -83,7 +86,7 @@ class Orders:
         elif self._handing is not None:
             self.handed()
         else:
-            self._welcome()
+            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S)
 
     def handed(self) -> None:
         """The daemon has sent all copies that it had, or never will."""
@@ -91,14 +94,21 @@ class Orders:
             return
         self._handing.cancel()
         self._handing = None
+        self._guardian.world.descriptors.lower_limit()
         self._guardian.adoptions.settle()
         if self._companion.pid:
-            self._welcome()
+            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S)
 
-    def _welcome(self) -> None:
+    def _welcome(self, until: float) -> None:
+        """Answer a hello; launches that are with a thread just now are waited for, but not for long."""
+        if not self._companion.pid or self._companion.is_listening:
+            return
         guardian = self._guardian
-        # An order that still waits for its fork was given before this hello: it belongs in the table.
+        # An order that still waits for its turn was given before this hello: it belongs in the table.
         guardian.children.start_all()
+        if not guardian.children.are_settled and self._guardian.loop.now() < until:
+            guardian.loop.later(_LOOK_S, lambda: self._welcome(until))
+            return
         self._companion.is_listening = True
         own = os.getpid()
         self._companion.tell(
@@ -124,7 +134,7 @@ class Orders:
             )
         self._told_trouble = {}
         self.tell_trouble()
-        strangers = guardian.trees.strangers()
+        strangers = guardian.trees.orphans.strangers()
         if strangers:
             self._companion.tell({"type": "strangers", "processes": strangers})
 
@@ -181,7 +191,8 @@ class Orders:
 
     def _signal(self, message: Any) -> None:
         instance, number, to = message["instance"], message["run"], message["to"]
-        self._guardian.children.start_now(instance)
+        if self._guardian.children.after_launch(instance, lambda: self._signal(message)):
+            return
         run = self._table.runs.get((instance, number))
         delivered = 0
         if run is not None:
@@ -208,7 +219,7 @@ class Orders:
         for fd in fds[1:]:
             os.close(fd)
         if fds:
-            self._guardian.parked[message["name"]] = fds[0]
+            self._guardian.parked[message["name"]] = self._guardian.world.descriptors.put_up(fds[0])
 
     def _unpark(self, message: Any) -> None:
         fd = self._guardian.parked.pop(message["name"], -1)

@@ -71,7 +71,12 @@ def look(pid: int) -> Process | None:
 def start_time(pid: int) -> int | None:
     """When the process with this pid started, in clock ticks since boot."""
     text = read(f"/proc/{pid}/stat")
-    return int(text[text.rindex(b")") + 2 :].split(None, 20)[19]) if text else None
+    return start_time_in(text) if text else None
+
+
+def start_time_in(text: bytes) -> int:
+    """The same from what is in /proc/PID/stat."""
+    return int(text[text.rindex(b")") + 2 :].split(None, 20)[19])
 
 
 def is_alive(pid: int, started: int) -> bool:
@@ -120,12 +125,43 @@ def lists_children() -> bool:
 
 
 def own_children() -> list[int]:
-    """The pids of our children, dead ones included."""
-    text = read_whole(f"/proc/self/task/{os.getpid()}/children")
-    if text is None:
+    """The pids of our children, whichever thread has started them, dead ones included."""
+    if not lists_children():
         own = os.getpid()
         return [process.pid for process in everything() if process.parent == own]
-    return [int(word) for word in text.split()]
+    return _children_by_list(os.getpid())
+
+
+def is_child(pid: int) -> bool:
+    """Whether this is the pid of a child of ours that is not reaped."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def unexecuted_children(thread: int) -> list[int]:
+    """The children of one thread of ours that have not executed a program of their own yet."""
+    listed = (read_whole(f"/proc/self/task/{thread}/children") or b"").split()
+    return [int(word) for word in listed if is_unexecuted(int(word))]
+
+
+def is_unexecuted(pid: int) -> bool:
+    """Whether a child of ours still is a copy of us."""
+    return read_whole(f"/proc/{pid}/cmdline") == read_whole("/proc/self/cmdline")
+
+
+def with_command(argv: list[str]) -> list[Process]:
+    """The living processes, this one aside, that have exactly this command line."""
+    wanted = b"".join(os.fsencode(word) + b"\0" for word in argv)
+    return [
+        process
+        for process in everything()
+        if process.pid != os.getpid()
+        and not process.is_dead
+        and read_whole(f"/proc/{process.pid}/cmdline") == wanted
+    ]
 
 
 def everything() -> Iterator[Process]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _TRIAL_S = 10.0
 _AGAIN_S = 0.02
+_AT_REST_WITHIN_S = 15.0
 _RUN_FIELDS = (
     "instance", "run", "pid", "start_time", "at", "state", "is_reaped", "adopted", "status", "seen",
     "ended_at", "failure", "cpu_s", "max_rss_bytes", "leftovers",
@@ -64,18 +65,26 @@ class Reexec:
         if self._timer is not None:
             self._timer.cancel()
         if status == 0:
-            self._go()
+            self._go(time.monotonic() + _AT_REST_WITHIN_S)
         else:
             log.say(
                 f"the installed guardian cannot read the state of this one ({describe(status)}): it stays"
             )
 
-    def _go(self) -> None:
+    def _go(self, until: float) -> None:
+        """Execute it, as soon as no thread of ours is at work: exec would have to wait for its end."""
         guardian = self._guardian
         guardian.children.start_all()
         guardian.children.reap()
-        if guardian.children.awaits_reaping:
-            guardian.loop.later(_AGAIN_S, self._go)
+        if (
+            not guardian.children.are_settled
+            or guardian.children.forks.awaits_reaping
+            or guardian.trees.are_moving
+        ):
+            if time.monotonic() < until:
+                guardian.loop.later(_AGAIN_S, lambda: self._go(until))
+            else:
+                log.say("cannot execute the installed guardian: a launch hangs in the kernel")
             return
         guardian.companion.flush()
         guardian.notify.reloading()
@@ -128,7 +137,7 @@ def save(guardian: "Guardian") -> dict[str, Any]:
     return {
         "version": VERSION,
         "arguments": guardian.arguments,
-        "nofile": guardian.world.nofile,
+        "nofile": guardian.world.descriptors.soft_and_hard,
         "lock_fd": guardian.place.lock_fd,
         "ledger": {"fd": ledger.fd, "errors": ledger.errors, "header": ledger.header},
         "cgroups": guardian.cgroups.base_path if guardian.cgroups is not None else None,
@@ -138,7 +147,7 @@ def save(guardian: "Guardian") -> dict[str, Any]:
         "parked": guardian.parked,
         "runs": [[getattr(run, field) for field in _RUN_FIELDS] for run in table.runs.values()],
         "table": table.saved(),
-        "setups": list(guardian.children.in_setup.items()),
+        "setups": list(guardian.children.forks.pipes.items()),
         "pidfds": [[*key, fd] for key, fd in guardian.adoptions.pidfds().items()],
         "daemon": {
             "pid": companion.pid,
@@ -187,7 +196,7 @@ def restore(guardian: "Guardian", state: dict[str, Any]) -> None:
         guardian.table.add(run)
     guardian.table.resume(state["table"])
     for pid, pipe in state["setups"]:
-        guardian.children.follow(guardian.table.by_pid[pid], pipe)
+        guardian.children.forks.follow(guardian.table.by_pid[pid], pipe)
     pidfds = {(instance, number): fd for instance, number, fd in state["pidfds"]}
     for run in runs.values():
         if run.adopted and run.lives:

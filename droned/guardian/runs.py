@@ -29,6 +29,7 @@ class Run:
         "ended_at",
         "failure",
         "instance",
+        "is_housed",
         "is_reaped",
         "leftovers",
         "max_rss_bytes",
@@ -56,6 +57,8 @@ class Run:
         self.cpu_s: float | None = None
         self.max_rss_bytes: int | None = None
         self.leftovers = 0
+        self.is_housed = True
+        """Whether all of its tree is in the cgroup of its instance, as far as there are such."""
 
     @property
     def key(self) -> Key:
@@ -64,7 +67,7 @@ class Run:
 
     @property
     def lives(self) -> bool:
-        """Whether its main process is there, be it as a child that hangs in its set-up."""
+        """Whether its main process is there, be it in a set-up that hangs, or yet to be born."""
         return not self.is_reaped
 
     def row(self) -> Row:
@@ -128,7 +131,7 @@ class Table:
         }
 
     def add(self, run: Run) -> None:
-        """Take a run whose process is there."""
+        """Take a run whose process is there, or is about to be (then its pid is 0 until `born`)."""
         if run.key not in self.runs:
             self._records[run.instance] = self._records.get(run.instance, 0) + 1
         self.runs[run.key] = run
@@ -136,8 +139,13 @@ class Table:
         self.remember_last(run.instance, run.run)
         if run.lives:
             self._live[run.instance] = run
-            self.by_pid[run.pid] = run
+            self.born(run)
         self._drop_oldest()
+
+    def born(self, run: Run) -> None:
+        """The pid of a run is known."""
+        if run.pid:
+            self.by_pid[run.pid] = run
 
     def end(self, run: Run, at: float, *, status: int | None = None, failure: Failure | None = None) -> None:
         """The run has come to its end, seen or (without status and failure) unseen."""

@@ -17,6 +17,7 @@ import struct
 import sys
 
 from droned.guardian import cgroups, kernel, log, processes, reexec
+from droned.guardian.descriptors import Descriptors
 from droned.guardian.guardian import Guardian
 from droned.guardian.ledger import Ledger, Memory, load
 from droned.guardian.place import Place, PlaceTaken
@@ -134,7 +135,7 @@ def _made(
     """A guardian that knows what the ledger tells and has said so."""
     boot_id = processes.boot_id()
     header = memory.header if memory.boot_id == boot_id else {}
-    nofile = _raised_nofile()
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     if is_successor and "nofile" in header:
         # The daemon that has started us had raised its own; apps get what the first guardian was given.
         nofile = (header["nofile"][0], header["nofile"][1])
@@ -149,7 +150,9 @@ def _made(
         "umask": umask,
         "cgroup": groups.base_path if groups is not None else None,
     }
-    guardian = Guardian(place, arguments, daemon_argv, nofile, Ledger(place.ledger, header), groups)
+    descriptors = Descriptors(nofile)
+    descriptors.raise_limit()  # lowered when all that was found is watched
+    guardian = Guardian(place, arguments, daemon_argv, descriptors, Ledger(place.ledger, header), groups)
     guardian.begin(memory)
     _sign(guardian)
     return guardian
@@ -161,16 +164,6 @@ def _sign(guardian: Guardian) -> None:
     except OSError as error:
         # A full disk does not keep apps from running; `dronectl daemon start` will not find us.
         log.say(f"cannot write who we are to {guardian.place.folder}: {error.strerror}")
-
-
-def _raised_nofile() -> tuple[int, int]:
-    """Raise our own limit on descriptors as far as it goes; what it was."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    except (OSError, ValueError):
-        pass
-    return before
 
 
 def _successor(place: Place, arguments: list[str], daemon_argv: list[str], fd: int) -> Guardian:
@@ -191,12 +184,12 @@ def _resumed(place: Place, arguments: list[str], daemon_argv: list[str], fd: int
     os.close(fd)
     kernel.keep_from_children([])
     place.lock_fd = state["lock_fd"]
-    _raised_nofile()
     book = Ledger(place.ledger, state["ledger"]["header"], state["ledger"]["fd"])
     book.errors = state["ledger"]["errors"]
-    nofile = (state["nofile"][0], state["nofile"][1])
+    descriptors = Descriptors((state["nofile"][0], state["nofile"][1]))
+    descriptors.raise_limit()
     groups = cgroups.find(place.state_id, state["cgroups"])
-    guardian = Guardian(place, arguments, daemon_argv, nofile, book, groups)
+    guardian = Guardian(place, arguments, daemon_argv, descriptors, book, groups)
     reexec.restore(guardian, state)
     _sign(guardian)
     return guardian

@@ -4,8 +4,8 @@ What belongs to an instance, from the surest to the least sure:
 
 1. what is in its cgroup folder;
 2. what hangs below its main process;
-3. orphans that landed on us and carry the run's token in their environment, or
-   are in the session or group of its main process; and what hangs below them.
+3. orphans that landed on us and are found to be of it (`orphans`), and what hangs
+   below them.
 
 Without cgroups, and where orphans do not land on us (no subreaper, or a main
 process that an earlier guardian started), 3 is a walk over /proc.
@@ -17,30 +17,21 @@ nothing claims are strangers: told of, never touched.
 
 import os
 import signal
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
 from droned.guardian import kernel, loop, processes
 from droned.guardian.cgroups import Cgroups
+from droned.guardian.descriptors import Descriptors
+from droned.guardian.housing import Housing
+from droned.guardian.orphans import Orphans
 from droned.guardian.runs import Run, Table
-from droned.guardian.wire import Message, Stranger
+from droned.guardian.wire import Message
 
 _SWEEPS = 100
 _SWEEP_S = 0.02
 _LOOK_AGAIN_S = 0.25
-_MOST_STRANGERS = 200
+_SCAN_S = 0.02
 _PASSES = 5
-
-
-class Orphan:
-    """A child of ours that we did not start."""
-
-    __slots__ = ("instance", "name", "pid", "start_time")
-
-    def __init__(self, process: processes.Process, instance: str | None) -> None:
-        self.pid = process.pid
-        self.start_time = process.start_time
-        self.name = process.name
-        self.instance = instance
 
 
 class Trees:
@@ -51,6 +42,7 @@ class Trees:
         table: Table,
         waits: loop.Loop,
         cgroups: Cgroups | None,
+        descriptors: Descriptors,
         state_id: str,
         tell: Callable[[Message], None],
         *,
@@ -59,18 +51,17 @@ class Trees:
         self._table = table
         self._loop = waits
         self._cgroups = cgroups
-        self._token = f"{state_id}/".encode()
+        self._descriptors = descriptors
         self._tell = tell
         self._gets_orphans = gets_orphans
         self._has_pidfd = kernel.has_pidfd()
-        self._orphans: dict[int, Orphan] = {}
-        self._told: list[Stranger] = []
-        self._mains: dict[int, tuple[str, int]] = {}  # pid → instance and start time; also of ended runs
         self._awaited: dict[str, Run] = {}
         self._events: dict[str, int] = {}
         self._sweeps: dict[str, int] = {}
         self._look_again: loop.Timer | None = None
-        self.companions: Container[int] = ()  # children of ours that are no apps
+        self._housing = Housing(cgroups, waits, self._scan_later) if cgroups is not None else None
+        self._scan_is_due = False
+        self.orphans = Orphans(table, cgroups, self._housing, state_id, tell, self._awaited)
 
     # ---- what a tree is
 
@@ -79,16 +70,23 @@ class Trees:
         found: dict[int, int] = {}
         if self._cgroups is not None:
             found = self._cgroups.members(run.instance)
-        roots = {o.pid: o.start_time for o in self._orphans.values() if o.instance == run.instance}
+        roots = self.orphans.of(run.instance)
         if run.lives and run.start_time:
             roots[run.pid] = run.start_time
         if self._must_walk(run):
             roots.update(self._by_walk(run))
         found.update(processes.descendants(roots))
-        return {pid: started for pid, started in found.items() if pid not in self.companions}
+        return {pid: started for pid, started in found.items() if pid not in self.orphans.companions}
+
+    def _is_in_folder(self, run: Run) -> bool:
+        return self._cgroups is not None and run.is_housed
 
     def _must_walk(self, run: Run) -> bool:
-        return self._cgroups is None and (run.adopted or not self._gets_orphans)
+        return not self._is_in_folder(run) and (run.adopted or not self._gets_orphans)
+
+    def _must_scan(self, run: Run) -> bool:
+        """Whether orphans have to be looked for: who has lost its parent since then hangs below us."""
+        return not self._is_in_folder(run) and self._gets_orphans
 
     def _by_walk(self, run: Run) -> dict[int, int]:
         return {
@@ -96,63 +94,73 @@ class Trees:
             for process in processes.everything()
             if not process.is_dead
             and process.start_time >= run.start_time
-            and self._claimant(process) == run.instance
+            and self.orphans.claimant(process) == run.instance
         }
-
-    def _claimant(self, process: processes.Process) -> str | None:
-        """The instance that a process belongs to by its own marks."""
-        instance = self._cgroups.instance_of(process.pid) if self._cgroups is not None else None
-        if instance is not None:
-            return instance
-        token = processes.token_of(process.pid)
-        if token is not None:
-            if token.startswith(self._token):
-                return token[len(self._token) :].rpartition(b"/")[0].decode("utf-8", "surrogateescape")
-            return None  # another droned's
-        for pid in (process.session, process.group):
-            main = self._mains.get(pid)
-            if main is not None and process.start_time >= main[1]:
-                return main[0]
-        return None
 
     # ---- the life of a run, as far as its tree is concerned
 
     def started(self, run: Run) -> None:
         """A run executes its program. What an earlier run left behind is this one's from now on."""
-        self._mains[run.pid] = (run.instance, run.start_time)
+        self.orphans.know_main(run)
+        self.orphans.forget(run.pid)
         before = self._awaited.pop(run.instance, None)
         self._sweeps.pop(run.instance, None)
         if before is not None:
             self._stop_watching(run.instance)
             self._table.tree_gone(before)
+        if self._housing is not None and not run.is_housed:
+            self._housing.move(run)
+
+    def _scan_later(self) -> None:
+        """What is moved may have borne somebody before who has lost it since."""
+        if self._gets_orphans and not self._scan_is_due:
+            self._scan_is_due = True
+            self._loop.later(_SCAN_S, self._scan)
+
+    def _scan(self) -> None:
+        self._scan_is_due = False
+        self.orphans.scan()
+
+    @property
+    def have_folders(self) -> bool:
+        """Whether each instance has a cgroup here."""
+        return self._cgroups is not None
+
+    @property
+    def are_moving(self) -> bool:
+        """Whether processes are on their way into a folder."""
+        return self._housing is not None and self._housing.is_busy
 
     def leftovers(self, ended: list[Run]) -> None:
         """Count what is left of runs whose main process has just been reaped, and wait for the rest."""
-        if self._cgroups is None and self._gets_orphans:
-            self.scan()
+        if any(self._must_scan(run) for run in ended):
+            self.orphans.scan()
         for run in ended:
-            if self._cgroups is not None and not self._cgroups.is_populated(run.instance):
-                run.leftovers = sum(1 for o in self._orphans.values() if o.instance == run.instance)
+            if self._is_in_folder(run) and not self._is_populated(run):
+                run.leftovers = len(self.orphans.of(run.instance))
             else:
                 run.leftovers = len(self.members(run))
             if run.leftovers:
                 self._await(run)
             else:
-                self._forget_main(run)
+                self.orphans.forget_main(run)
 
     def _await(self, run: Run) -> None:
         self._awaited[run.instance] = run
         if self._cgroups is not None and run.instance not in self._events:
             try:
-                fd = self._cgroups.open_events(run.instance)
+                fd = self._descriptors.put_up(self._cgroups.open_events(run.instance))
             except OSError:
                 fd = -1
             if fd >= 0:
                 self._events[run.instance] = fd
                 self._loop.watch(fd, loop.URGENT, lambda _events: self._emptied(run.instance))
                 self._recheck_soon(run.instance)  # what went before the watch began
-        if self._must_walk(run) and self._look_again is None:
+        if not self._is_in_folder(run) and self._look_again is None:
             self._look_again = self._loop.later(_LOOK_AGAIN_S, self._look_at_awaited)
+
+    def _is_populated(self, run: Run) -> bool:
+        return self._cgroups is not None and self._cgroups.is_populated(run.instance)
 
     def _recheck_soon(self, instance: str) -> None:
         self._loop.later(0.0, lambda: self._recheck(instance))
@@ -165,24 +173,22 @@ class Trees:
         self._look_again = None
         for instance in list(self._awaited):
             self._recheck(instance)
-        if any(self._must_walk(run) for run in self._awaited.values()):
+        if any(not self._is_in_folder(run) for run in self._awaited.values()):
             self._look_again = self._loop.later(_LOOK_AGAIN_S, self._look_at_awaited)
 
     def _recheck(self, instance: str) -> None:
         run = self._awaited.get(instance)
-        if run is None or (self._cgroups is not None and self._cgroups.is_populated(instance)):
+        if run is None or self._is_populated(run):
             return
+        if self._must_scan(run):
+            self.orphans.scan()
         if self.members(run):
             return
         del self._awaited[instance]
         self._stop_watching(instance)
-        self._forget_main(run)
+        self.orphans.forget_main(run)
         self._table.tree_gone(run)
         self._tell({"type": "tree_gone", "instance": run.instance, "run": run.run})
-
-    def _forget_main(self, run: Run) -> None:
-        if self._mains.get(run.pid) == (run.instance, run.start_time):
-            del self._mains[run.pid]  # else the pid is another run's by now
 
     def _stop_watching(self, instance: str) -> None:
         fd = self._events.pop(instance, -1)
@@ -195,8 +201,12 @@ class Trees:
         for run in runs:
             if self._cgroups is not None and (run.lives or run.leftovers):
                 self._cgroups.know(run.instance)
+                if run.lives and run.pid and self._cgroups.instance_of(run.pid) != run.instance:
+                    run.is_housed = False  # the guardian before us was lost before it had moved it
             if run.lives or run.leftovers:
-                self._mains[run.pid] = (run.instance, run.start_time)
+                self.orphans.know_main(run)
+            if self._housing is not None and not run.is_housed:
+                self._housing.move(run)
             if run.leftovers and not run.lives:
                 self._await(run)
                 self._recheck_soon(run.instance)
@@ -215,50 +225,24 @@ class Trees:
         if self._cgroups is not None:
             self._cgroups.remove_all()
 
-    # ---- orphans
-
-    def scan(self) -> None:
-        """Look for children that we did not start, and tell of strangers when they changed."""
-        for pid in processes.own_children():
-            if pid not in self._table.by_pid and pid not in self.companions and pid not in self._orphans:
-                process = processes.look(pid)
-                if process is not None and not process.is_dead:
-                    self._orphans[pid] = Orphan(process, self._claimant(process))
-        self._tell_strangers()
-
-    def _tell_strangers(self) -> None:
-        found = self.strangers()
-        if found != self._told:
-            self._told = found
-            self._tell({"type": "strangers", "processes": found})
-
-    def strangers(self) -> list[Stranger]:
-        """The orphans that no live run and no awaited tree claims."""
-        found: list[Stranger] = []
-        for orphan in self._orphans.values():
-            instance = orphan.instance
-            if instance is None or (self._table.live(instance) is None and instance not in self._awaited):
-                found.append({"pid": orphan.pid, "start_time": orphan.start_time, "name": orphan.name})
-        return found[:_MOST_STRANGERS]
-
     def orphans_reaped(self, pids: list[int]) -> None:
         """Children that we did not start are gone."""
-        gone = [self._orphans.pop(pid, None) for pid in pids]
-        touched = {orphan.instance for orphan in gone if orphan is not None and orphan.instance is not None}
-        if self._cgroups is None:
-            self.scan()  # what they leave behind has just landed here
-            touched.update(self._awaited)
+        touched = self.orphans.gone(pids)
+        unhoused = [run.instance for run in self._awaited.values() if not self._is_in_folder(run)]
+        if unhoused or self._cgroups is None:
+            self.orphans.scan()  # what they leave behind has just landed here
+            touched.update(unhoused)
         for instance in touched:
             self._recheck(instance)
-        self._tell_strangers()
+        self.orphans.tell_strangers()
 
     # ---- signals
 
     def signal(self, run: Run, number: int, to: str) -> int:
         """Send a signal to the main process, group or tree of a run; how many processes it reached."""
         live = self._table.live(run.instance)
-        if live is not None and live is not run:
-            return 0  # the folder and what is in it are the next run's
+        if live is not None and (live is not run or not run.pid):
+            return 0  # the folder and what is in it are the next run's; or there is no process yet
         if to == "main":
             return self._signal_main(run, number)
         if to == "group":
@@ -293,8 +277,8 @@ class Trees:
     def _signal_members(self, run: Run, number: int, already: dict[int, int]) -> dict[int, int]:
         """Signal all members once, and again those that were born meanwhile; gives all that were reached."""
         for _ in range(_PASSES):
-            if self._cgroups is None and self._gets_orphans:
-                self.scan()  # who has lost its parent since the last look hangs below us by now
+            if self._must_scan(run):
+                self.orphans.scan()
             members = self.members(run)
             if run.lives and not run.adopted:
                 members[run.pid] = run.start_time
@@ -315,7 +299,7 @@ class Trees:
             reached = len(self._cgroups.members(run.instance))
             self._cgroups.kill(run.instance)
         outside = self._signal_members(run, signal.SIGKILL, {})
-        if self._cgroups is None and outside:
+        if not self._is_in_folder(run) and outside:
             self._sweep_later(run, _SWEEPS)
         return max(reached, len(outside))
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from droned.guardian import cgroups, launch, loop, processes, start
+from droned.guardian.descriptors import Descriptors
 from droned.guardian.ledger import Ledger
 from droned.guardian.orders import RELEASE
 from droned.models.version import VERSION
@@ -32,7 +33,9 @@ def test_a_folder_is_named_for_its_instance() -> None:
 
 def world(nofile: tuple[int, int] | None = None) -> launch.World:
     own = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return launch.World(state_id="x", ledger=Ledger("/nowhere", {}), null_fd=0, nofile=nofile or own)
+    return launch.World(
+        state_id="x", ledger=Ledger("/nowhere", {}), null_fd=0, descriptors=Descriptors(nofile or own)
+    )
 
 
 def stages(changes: dict[str, Any], **arguments: Any) -> list[str]:

@@ -1,0 +1,64 @@
+"""Calls of the kernel that are over at once, made without letting go of the interpreter lock.
+
+Python lets go of it around every call, and who wants it back may have to wait
+for another thread: at a thousand launches a second that costs more than the
+calls. So our threads make by these what cannot wait for a disk, and by Python's
+own what can. Only for files of the kernel and descriptors that are open.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_READ_BYTES = 4096
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def read(path: bytes) -> bytes:
+    """The first 4,096 bytes of a file of the kernel. Raises OSError."""
+    fd = _checked(_libc.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    try:
+        content = ctypes.create_string_buffer(_READ_BYTES)
+        length = _checked(_libc.read(fd, content, _READ_BYTES))
+        return content.raw[:length]
+    finally:
+        _libc.close(fd)
+
+
+def open_for_writing(path: bytes) -> int:
+    """A descriptor of a file of the kernel. Raises OSError."""
+    return _checked(_libc.open(path, os.O_WRONLY | os.O_CLOEXEC))
+
+
+def make_folder(path: bytes) -> None:
+    """Make a folder of the kernel's, unless it is there. Raises OSError."""
+    if _libc.mkdir(path, 0o755) < 0 and ctypes.get_errno() != errno.EEXIST:
+        _checked(-1)
+
+
+def write(fd: int, content: bytes) -> int:
+    """How many bytes of `content` were written. Raises OSError."""
+    return _checked(_libc.write(fd, content, len(content)))
+
+
+def close(fd: int) -> None:
+    """Close a descriptor."""
+    _libc.close(fd)
+
+
+def have_wait(fd: int, flags: int) -> None:
+    """Set the status flags of an open file: the way to take O_NONBLOCK off it."""
+    _libc.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+def wake(eventfd: int) -> None:
+    """Add 1 to an event counter."""
+    _libc.eventfd_write(eventfd, ctypes.c_uint64(1))

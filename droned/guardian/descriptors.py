@@ -1,0 +1,71 @@
+"""How many descriptors the guardian may have, while its children get the limit that it was given itself.
+
+A child inherits the limits of the moment of its birth. So our own soft limit
+is the one that apps get, and is raised only for the moments in which a
+descriptor is put above it. Those that are kept for long go there, once half of
+the room below is taken; what is needed for a moment finds its place below.
+"""
+
+import fcntl
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Descriptors:
+    """The limit on descriptors of this process."""
+
+    __slots__ = ("_holders", "raises", "soft_and_hard")
+
+    def __init__(self, soft_and_hard: tuple[int, int]) -> None:
+        self.soft_and_hard = soft_and_hard
+        """What apps get."""
+        self._holders = 0
+        self.raises = 0
+        """How often the limit was raised: a birth that saw it change may have got the wrong one."""
+
+    @property
+    def are_raised(self) -> bool:
+        """Whether the limit is raised just now."""
+        return self._holders > 0
+
+    def raise_limit(self) -> None:
+        """Raise our own limit as far as it goes, until `lower_limit` was called as often."""
+        self.raises += 1
+        self._holders += 1
+        self._set(self.soft_and_hard[1])
+
+    def lower_limit(self) -> None:
+        """Have the limit of apps again."""
+        self._holders -= 1
+        if not self._holders:
+            self._set(self.soft_and_hard[0])
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """The limit raised for a moment."""
+        self.raise_limit()
+        try:
+            yield
+        finally:
+            self.lower_limit()
+
+    def put_up(self, fd: int) -> int:
+        """Make room: gives `fd`, or its copy above the limit (then `fd` is closed)."""
+        soft, hard = self.soft_and_hard
+        if soft == hard or not 0 < soft // 2 <= fd < soft:
+            return fd
+        try:
+            with self.raised():
+                higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, soft)
+        except OSError:
+            return fd  # no room above either
+        os.close(fd)
+        return higher
+
+    def _set(self, soft: int) -> None:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, self.soft_and_hard[1]))
+        except (OSError, ValueError):
+            pass  # a hard limit that was lowered by somebody else

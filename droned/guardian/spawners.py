@@ -1,0 +1,256 @@
+"""The quick way from a launch to a running program: threads that call posix_spawn.
+
+A fork of the guardian and the set-up in the child cost some 2 ms of processor
+time, most of it pages copied; posix_spawn costs a tenth. It takes every launch
+that asks for no other user, limit or privilege; those that do are forked
+(`forks`). So is every one that fails: the fork says exactly where and why.
+
+What the C library cannot do, the thread does before: it opens the output files
+and changes its own folder and umask. The cgroup is joined afterwards (`housing`).
+
+No program runs without being in the ledger: a line says before the spawn that
+it is meant, another one after it which process it is. A guardian that finds the
+first without the second looks for the process (`adopt`).
+
+A thread can hang where a child by fork would: then others take its place, the
+launch is given up after `SETUP_S`, and what comes of it after all is killed.
+"""
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+
+from droned.guardian import brief, ledger, log, loop, posix_spawn, processes
+from droned.guardian.identity import PERSONAL, personalize
+from droned.guardian.kernel import switched_off
+from droned.guardian.launch import (
+    SETUP_S,
+    STREAM_FLAGS,
+    STREAM_MODE,
+    World,
+    encoded,
+    program_of,
+    stream_paths,
+)
+from droned.guardian.runs import Run
+from droned.guardian.wire import Launch
+from droned.guardian.workers import Workers
+
+_USUAL_THREADS = 2
+_MOST_THREADS = 16
+_WAITS_S = 0.25
+
+
+class Job:
+    """One launch: what a thread needs for it, and what has come of it so far."""
+
+    __slots__ = (
+        "argv",
+        "at",
+        "directory",
+        "env",
+        "err",
+        "given_at",
+        "is_given_up",
+        "launch",
+        "needs_fork",
+        "out",
+        "paths",
+        "pid",
+        "run",
+        "stage",
+        "start_time",
+        "taken_at",
+        "thread",
+        "umask",
+        "unrecorded",
+    )
+
+    def __init__(self, run: Run, launch: Launch, world: World) -> None:
+        """Raises Unlaunchable."""
+        self.run = run
+        self.launch = launch
+        self.argv, self.paths, self.env = program_of(launch)
+        self.env[b"DRONED_RUN"] = world.token(run.instance, run.run)
+        if world.own_entry is not None:
+            personalize(self.env, world.own_entry)
+        self.out, self.err = stream_paths(launch)
+        self.directory = encoded(launch["directory"] or "/", "directory")
+        self.umask = world.umask if launch["umask"] is None else launch["umask"]
+        self.given_at = time.monotonic()
+        self.is_given_up = False
+        # What the thread writes, and the loop reads:
+        self.stage = "descriptors"
+        self.taken_at: float | None = None
+        self.thread = 0
+        self.needs_fork = False
+        self.pid = self.start_time = 0
+        self.at = 0.0
+        self.unrecorded = 0
+
+
+class Spawners:
+    """The threads, and the launches that are with them."""
+
+    def __init__(
+        self,
+        waits: loop.Loop,
+        world: World,
+        done: Callable[[list[Job]], None],
+        gave_up: Callable[[Job], None],
+    ) -> None:
+        """`done` gets jobs back; `gave_up` is told of those that take too long, before they come back."""
+        self._loop = waits
+        self._world = world
+        self._done = done
+        self._gave_up = gave_up
+        self._workers: Workers[Job] = Workers("spawn", waits, self._begin, self._hand_back)
+        self.are_usable = posix_spawn.is_there() and "posix_spawn" not in switched_off()
+        self._timer: loop.Timer | None = None
+        self.in_flight: dict[str, Job] = {}
+        """By instance."""
+
+    # ---- in the loop
+
+    def can(self, launch: Launch) -> bool:
+        """Whether this launch can go the quick way."""
+        return (
+            self.are_usable
+            and launch["user"] is None
+            and launch["group"] is None
+            and launch["groups"] is None
+            and not launch["limits"]
+            and launch["nice"] is None
+            and launch["oom_score_adj"] is None
+            and not launch["no_new_privs"]
+            and (
+                self._world.own_entry is not None or all(name.decode() in launch["env"] for name in PERSONAL)
+            )
+            and self._has_threads()
+        )
+
+    def _has_threads(self) -> bool:
+        if self._workers.count < _USUAL_THREADS and self._workers.count <= len(self.in_flight):
+            try:
+                self._workers.add_thread()
+            except (RuntimeError, OSError) as error:
+                log.say(f"cannot have a thread for launches: {error}")
+        return self._workers.count > 0
+
+    def give(self, job: Job) -> None:
+        """Have it carried out; it comes back by `done`, with a pid or in need of a fork."""
+        self.in_flight[job.run.instance] = job
+        self._workers.give(job)
+        if self._timer is None:
+            self._timer = self._loop.later(_WAITS_S, self._look)
+
+    def _hand_back(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            del self.in_flight[job.run.instance]
+        self._done(jobs)
+
+    def _look(self) -> None:
+        """Give up what takes too long, and have other threads where all hang."""
+        self._timer = None
+        now = time.monotonic()
+        waits = False
+        for job in list(self.in_flight.values()):
+            if job.taken_at is None:
+                waits |= now - job.given_at >= _WAITS_S
+            elif now - job.taken_at >= SETUP_S and not job.is_given_up:
+                job.is_given_up = True
+                self._gave_up(job)
+        if waits and self._workers.count < _MOST_THREADS:
+            try:
+                self._workers.add_thread()
+            except (RuntimeError, OSError) as error:
+                log.say(f"cannot have another thread for launches: {error}")
+        if self.in_flight:
+            self._timer = self._loop.later(_WAITS_S, self._look)
+
+    # ---- in a thread
+
+    def _begin(self) -> Callable[[Job], None]:
+        try:
+            posix_spawn.have_own_folder_and_umask()
+            os.chdir("/")
+        except OSError:
+            self.are_usable = False
+            return self._leave_to_fork
+        os.umask(0)  # the app's has no say in who may read its output
+        attributes = posix_spawn.Attributes()
+        return lambda job: self._carry_out(job, attributes)
+
+    @staticmethod
+    def _leave_to_fork(job: Job) -> None:
+        job.needs_fork = True
+
+    def _carry_out(self, job: Job, attributes: posix_spawn.Attributes) -> None:
+        job.thread = threading.get_native_id()
+        job.taken_at = time.monotonic()
+        opened: list[int] = []
+        try:
+            job.stage = "descriptors"
+            for path in (job.out, job.err):
+                if path is not None:
+                    opened.append(_open_stream(path))
+            job.stage = "directory"
+            if job.directory != b"/":
+                os.chdir(job.directory)
+            job.stage = "exec"
+            if not job.is_given_up:
+                self._spawn(job, attributes, (self._world.null_fd, opened[0], opened[-1]))
+        except Exception:  # noqa: BLE001  # the border of the thread; a fork will say what is wrong, and where
+            job.needs_fork = True
+        finally:
+            if job.directory != b"/":
+                os.chdir(b"/")
+            for fd in opened:
+                brief.close(fd)
+
+    def _spawn(self, job: Job, attributes: posix_spawn.Attributes, streams: tuple[int, int, int]) -> None:
+        world, run = self._world, job.run
+        self._write(job, ledger.intent_line(run.instance, run.run))
+        raises, were_raised = world.descriptors.raises, world.descriptors.are_raised
+        os.umask(job.umask)
+        job.at = time.time()
+        try:
+            job.pid = attributes.spawn(job.paths, job.argv, job.env, streams)
+        finally:
+            os.umask(0)
+        try:
+            if were_raised or world.descriptors.raises != raises:
+                resource.prlimit(job.pid, resource.RLIMIT_NOFILE, world.descriptors.soft_and_hard)
+            if world.restore_oom:
+                _raise_oom_score(job.pid)
+            job.start_time = processes.start_time_in(brief.read(b"/proc/%d/stat" % job.pid))
+        except OSError:
+            pass  # it has come and gone
+        self._write(job, ledger.start_entry(run.instance, run.run, job.pid, job.start_time, job.at))
+
+    def _write(self, job: Job, line: bytes) -> None:
+        """Write a line of the ledger; the loop is told of one that could not be written whole."""
+        try:
+            is_whole = brief.write(self._world.ledger.fd, line) == len(line)
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            job.unrecorded += 1
+
+
+def _open_stream(path: bytes) -> int:
+    """The file, never waited for: a pipe without a reader is ENXIO."""
+    fd = os.open(path, STREAM_FLAGS | os.O_NONBLOCK, STREAM_MODE)
+    brief.have_wait(fd, os.O_APPEND)
+    return fd
+
+
+def _raise_oom_score(pid: int) -> None:
+    """Take the service manager's protection of us from a child."""
+    fd = brief.open_for_writing(b"/proc/%d/oom_score_adj" % pid)
+    try:
+        brief.write(fd, b"0")
+    finally:
+        brief.close(fd)
