@@ -79,6 +79,7 @@ class GuardianLink:
         self._held_back: deque[Mapping[str, Any]] = deque()
         self._flush_is_due = False
         self._silence: Any = None
+        self._heard_at = 0.0
         self._is_closed = False
         self._successor = 0
         self._losses = 0
@@ -224,7 +225,7 @@ class GuardianLink:
 
     def _disconnect(self) -> None:
         self.is_connected = False
-        if self._silence is not None and self._silence.active():
+        if self._silence is not None:
             self._silence.cancel()
         self._silence = None
         self._outbox.drop()
@@ -297,13 +298,21 @@ class GuardianLink:
     # ---- messages
 
     def _heard(self) -> None:
-        if self._silence is not None and self._silence.active():
-            self._silence.reset(UNRESPONSIVE_S)
-        elif not self._is_closed:
-            self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._is_silent)
+        self._heard_at = self._reactor.seconds()
+        if self._silence is None and not self._is_closed:
+            self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._look_at_silence)
         if self.is_unresponsive:
             self.is_unresponsive = False
             self.on_unresponsive(False)
+
+    def _look_at_silence(self) -> None:
+        """One look in five seconds: a call moved by every ping would wake the reactor for nothing."""
+        self._silence = None
+        left_s = self._heard_at + UNRESPONSIVE_S - self._reactor.seconds()
+        if left_s > 0.0:
+            self._silence = self._reactor.callLater(left_s, self._look_at_silence)
+        else:
+            self._is_silent()
 
     def _is_silent(self) -> None:
         self.is_unresponsive = True

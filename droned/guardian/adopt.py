@@ -7,7 +7,6 @@ Otherwise the end is `unseen`; it is never made up.
 """
 
 import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -20,7 +19,6 @@ from droned.guardian.wire import Held
 _REAPED_WITHIN_S = 1.0
 _LOOK_S = 1.0
 _REMNANTS_S = 1.0
-_LOOK_AGAIN_S = 0.005
 
 
 class Adoptions:
@@ -33,16 +31,15 @@ class Adoptions:
         finish: Callable[[list[Run]], None],
         resume: Callable[[list[Run]], None],
         token: Callable[[str, int], bytes],
-        own_argv: list[str],
+        state_dir: str,
         descriptors: Descriptors,
     ) -> None:
         """`finish` is told of ends, `resume` of runs that were not in the table before.
 
-        `token` gives what a run has in its environment; `own_argv` is the
-        command line of guardians over this state folder.
+        `token` gives what a run has in its environment.
         """
         self._token = token
-        self._own_argv = own_argv
+        self._state_dir = state_dir
         self._descriptors = descriptors
         self._resume = resume
         self._table = table
@@ -80,7 +77,7 @@ class Adoptions:
         """
         is_same_boot = memory.boot_id == boot_id
         if is_same_boot:
-            self._end_remnants()
+            processes.end_guardians(self._state_dir, _REMNANTS_S)  # its set-ups
         leaders = self._leaders() if is_same_boot else {}
         for instance, number in memory.intended:
             process = leaders.get(self._token(instance, number))
@@ -104,17 +101,6 @@ class Adoptions:
                 if token is not None:
                     found[token] = process
         return found
-
-    def _end_remnants(self) -> None:
-        """Kill the set-ups of the lost guardian: they look like it, and nobody waits for them."""
-        until = time.monotonic() + _REMNANTS_S
-        while left := processes.with_command(self._own_argv):
-            for process in left:
-                if processes.is_alive(process.pid, process.start_time):
-                    os.kill(process.pid, signal.SIGKILL)
-            if time.monotonic() >= until:
-                return
-            time.sleep(_LOOK_AGAIN_S)
 
     def watch(self, run: Run, pidfd: int = -1) -> None:
         """Wait for the end of a run by `pidfd`, which is ours from now on, or by one opened here."""

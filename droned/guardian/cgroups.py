@@ -11,6 +11,7 @@ import time
 
 from droned.guardian import kernel, processes
 
+_PROBE = "probe/"
 _TRIES = 5
 _TRY_AGAIN_S = 0.005
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -54,14 +55,11 @@ def _path_of(text: bytes | None) -> str | None:
 class Cgroups:
     """The folders of all instances below one base folder."""
 
-    __slots__ = ("_instances", "_killed", "_made", "_unwanted", "base", "base_path", "born_inside")
+    __slots__ = ("_instances", "_unwanted", "base", "base_path")
 
-    def __init__(self, base: str, base_path: str, born_inside: bool) -> None:
+    def __init__(self, base: str, base_path: str) -> None:
         self.base = base  # in the file system
         self.base_path = base_path  # as /proc/PID/cgroup names it
-        self.born_inside = born_inside  # whether a child can be forked into a folder
-        self._made: set[str] = set()
-        self._killed: set[str] = set()
         self._instances: dict[str, str] = {}
         self._unwanted: set[str] = set()
 
@@ -71,42 +69,14 @@ class Cgroups:
         """The folder of an instance."""
         return f"{self.base}/{folder_name(instance)}"
 
-    def make(self, instance: str) -> str:
-        """The folder of an instance, made when it is not there. Raises OSError."""
-        folder = self.folder(instance)
-        self._unwanted.discard(instance)
-        if instance not in self._made:
-            try:
-                os.mkdir(folder, 0o755)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                os.makedirs(folder, 0o755)  # somebody has tidied up
-            self._note(instance)
-        return folder
-
     def expect(self, instance: str) -> str:
         """The folder of an instance, which somebody else makes."""
         self._unwanted.discard(instance)
         self._instances[folder_name(instance)] = instance
         return self.folder(instance)
 
-    def know(self, instance: str) -> None:
-        """The folder of this instance is there: a guardian before us made it, and may have killed it."""
-        self._killed.add(instance)
-        self._note(instance)
-
-    def _note(self, instance: str) -> None:
-        self._made.add(instance)
-        self._instances[folder_name(instance)] = instance
-
-    def mistrust(self, instance: str) -> None:
-        """Look again whether the folder is there: something went wrong with it."""
-        self._made.discard(instance)
-
     def remove(self, instance: str) -> None:
         """Remove the folder, now or as soon as nothing is in it any more."""
-        self._made.discard(instance)
         self._instances.pop(folder_name(instance), None)
         if not self._remove_folder(self.folder(instance)):
             self._unwanted.add(instance)
@@ -178,7 +148,6 @@ class Cgroups:
             fd = os.open(f"{self.folder(instance)}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             return False
-        self._killed.add(instance)
         try:
             os.write(fd, b"1")
         except OSError:
@@ -192,35 +161,6 @@ class Cgroups:
         fd = os.open(f"{self.folder(instance)}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         os.read(fd, 4096)  # arms it
         return fd
-
-    # ---- birth
-
-    def birthplace(self, instance: str) -> tuple[int, str | None]:
-        """Where a child is born: a descriptor of the folder to fork it into, or the file by which it joins.
-
-        Forking into the folder is quicker by the 10 ms that a move can take,
-        but Linux up to 6.18 at least kills whatever is forked into a folder
-        that was ever killed as a whole; so such a folder is made anew first.
-        Raises OSError.
-        """
-        if self.born_inside and instance in self._killed and self._remove_folder(self.folder(instance)):
-            self.mistrust(instance)
-            self._killed.discard(instance)
-        if not self.born_inside or instance in self._killed:
-            return -1, self.join_path(instance)
-        try:
-            return self.open_folder(instance), None
-        except FileNotFoundError:  # somebody has removed it
-            self.mistrust(instance)
-            return self.open_folder(instance), None
-
-    def open_folder(self, instance: str) -> int:
-        """A descriptor of the folder, to fork a child into. Raises OSError."""
-        return os.open(self.make(instance), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def join_path(self, instance: str) -> str:
-        """The file by which a child joins the folder after its birth. Raises OSError."""
-        return f"{self.make(instance)}/cgroup.procs"
 
 
 def _subfolders(folder: str) -> list[str]:
@@ -255,38 +195,28 @@ def find(state_id: str, remembered: str | None) -> Cgroups | None:
 
 
 def _tried(base: str, path: str) -> Cgroups | None:
-    """The folders below `base` if a child can be put there; found out with a real one."""
-    cgroups = Cgroups(base, path, born_inside=True)
-    probe = "probe/"
+    """The folders below `base` if a process can be put there; found out with a real one."""
+    cgroups = Cgroups(base, path)
     try:
-        os.makedirs(base, 0o755, exist_ok=True)
-        if not os.path.exists(f"{cgroups.make(probe)}/cgroup.events"):
-            return None
-        for cgroups.born_inside in (True, False):
-            if _puts_child(cgroups, probe):
-                return cgroups
+        os.makedirs(cgroups.expect(_PROBE), 0o755, exist_ok=True)
+        if os.path.exists(f"{cgroups.folder(_PROBE)}/cgroup.events") and _puts_child(cgroups):
+            return cgroups
     except OSError:
         return None
     finally:
-        cgroups.remove(probe)
+        cgroups.remove(_PROBE)
         cgroups.remove_unwanted()
     return None
 
 
-def _puts_child(cgroups: Cgroups, probe: str) -> bool:
-    folder_fd = cgroups.open_folder(probe)
-    try:
-        pid = kernel.fork_into_cgroup(folder_fd) if cgroups.born_inside else os.fork()
-    except OSError:
-        return False
-    finally:
-        os.close(folder_fd)
+def _puts_child(cgroups: Cgroups) -> bool:
+    """Whether a child can move itself there."""
+    pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            if not cgroups.born_inside:
-                with open(cgroups.join_path(probe), "wb", buffering=0) as file:
-                    file.write(b"0")
+            with open(f"{cgroups.folder(_PROBE)}/cgroup.procs", "wb", buffering=0) as file:
+                file.write(b"0")
             code = 0
         finally:
             os._exit(code)

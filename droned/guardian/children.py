@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from droned.guardian import ledger, loop, processes
-from droned.guardian.cgroups import Cgroups
 from droned.guardian.forks import Forks
 from droned.guardian.launch import Unlaunchable, World
 from droned.guardian.runs import Run, Table
@@ -47,7 +46,6 @@ class Children:
         table: Table,
         waits: loop.Loop,
         trees: Trees,
-        cgroups: Cgroups | None,
         book: ledger.Ledger,
         world: World,
         tell: Callable[[Message], None],
@@ -63,7 +61,7 @@ class Children:
         self._most_in_setup = max(16, world.descriptors.soft_and_hard[0] // 4)
         self._world = world
         self._spawners = Spawners(waits, world, self._came_back, self._gave_up)
-        self.forks = Forks(table, waits, cgroups, book, world, self._started, self._fail)
+        self.forks = Forks(table, waits, book, world, self._started, self._fail)
         trees.orphans.is_newborn = self._is_newborn
         self.others: dict[int, Callable[[int], None]] = {}
         """Children that are no apps: what to do with the wait status of each."""
@@ -148,6 +146,7 @@ class Children:
         for instance, number, launch in orders:
             del self._queued[instance]
             run = Run(instance, number, 0, time.time())
+            run.is_housed = not self._trees.have_folders
             if self._spawners.can(launch):
                 self._give(run, launch)
             else:
@@ -164,7 +163,6 @@ class Children:
             self._table.add(run)
             self._table.reaped(run)
             return
-        run.is_housed = not self._trees.have_folders
         self._table.add(run)
         self._spawners.give(job)
 
@@ -180,7 +178,6 @@ class Children:
             elif job.is_given_up:
                 self._table.reaped(run)
             else:
-                run.is_housed = True
                 self.forks.start([(run, job.launch)])
         for job in jobs:
             for call in self._afterwards.pop(job.run.instance, ()):

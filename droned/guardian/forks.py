@@ -12,8 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from droned.guardian import kernel, loop
-from droned.guardian.cgroups import Cgroups
+from droned.guardian import loop
 from droned.guardian.launch import SETUP_S, Report, Setup, Unlaunchable, World
 from droned.guardian.ledger import Ledger
 from droned.guardian.runs import Run, Table
@@ -25,12 +24,11 @@ _PIPE_BYTES = 4096
 class _Birth:
     """All that one fork needs."""
 
-    __slots__ = ("error", "folder", "reader", "run", "setup", "writer")
+    __slots__ = ("error", "reader", "run", "setup", "writer")
 
-    def __init__(self, run: Run, setup: Setup, folder: int, pipe: tuple[int, int]) -> None:
+    def __init__(self, run: Run, setup: Setup, pipe: tuple[int, int]) -> None:
         self.run = run
         self.setup = setup
-        self.folder = folder  # of the cgroup to be born in, -1 for none
         self.reader, self.writer = pipe
         self.error: OSError | None = None
 
@@ -54,7 +52,6 @@ class Forks:
         self,
         table: Table,
         waits: loop.Loop,
-        cgroups: Cgroups | None,
         book: Ledger,
         world: World,
         started: Callable[[Run], None],
@@ -66,7 +63,6 @@ class Forks:
         """
         self._table = table
         self._loop = waits
-        self._cgroups = cgroups
         self._ledger = book
         self._world = world
         self._started = started
@@ -84,7 +80,7 @@ class Forks:
         pipes = [birth.writer for birth in births]
         for birth in births:
             try:
-                pid = os.fork() if birth.folder < 0 else kernel.fork_into_cgroup(birth.folder)
+                pid = os.fork()
             except OSError as error:
                 birth.error = error
                 continue
@@ -93,39 +89,28 @@ class Forks:
             birth.run.pid = pid
         for birth in births:
             os.close(birth.writer)
-            if birth.folder >= 0:
-                os.close(birth.folder)
             if birth.error is None:
                 self._table.add(birth.run)
                 self.follow(birth.run, birth.reader)
             else:
                 os.close(birth.reader)
-                self._unborn(birth.run, "fork", birth.error)
+                self._unborn(birth.run, "fork", birth.error.errno)
 
     def _prepared(self, run: Run, launch: Launch) -> _Birth | None:
         """Everything for one fork; None when it has failed already."""
-        folder, stage = -1, "cgroup"
         try:
-            procs = None
-            if self._cgroups is not None:
-                folder, procs = self._cgroups.birthplace(run.instance)
-            setup = Setup(launch, run.instance, run.run, self._world, procs)
-            stage = "fork"
-            return _Birth(run, setup, folder, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+            setup = Setup(launch, run.instance, run.run, self._world)
+            return _Birth(run, setup, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
         except Unlaunchable as error:
-            self._unborn(run, error.stage, OSError(error.errno, str(error)))
+            self._unborn(run, error.stage, error.errno)
         except OSError as error:
-            self._unborn(run, stage, error)
-        if folder >= 0:
-            os.close(folder)
+            self._unborn(run, "fork", error.errno)
         return None
 
-    def _unborn(self, run: Run, stage: str, error: OSError) -> None:
+    def _unborn(self, run: Run, stage: str, number: int | None) -> None:
         """There is no child at all."""
-        if self._cgroups is not None:
-            self._cgroups.mistrust(run.instance)
         run.is_reaped = True
-        self._failed(run, stage, error.errno or errno.EAGAIN)
+        self._failed(run, stage, number or errno.EAGAIN)
         self._table.add(run)
         self._table.reaped(run)
 
@@ -190,8 +175,6 @@ class Forks:
         run = pending.run
         report = self._close_pipe(pending)
         os.kill(run.pid, signal.SIGKILL)
-        if self._cgroups is not None:
-            self._cgroups.kill(run.instance)
         self._failed(run, f"timeout at {report.stage}", errno.ETIMEDOUT)
 
     def is_end_of_run(self, run: Run) -> bool:
@@ -210,7 +193,5 @@ class Forks:
                 self._note_facts(run, report)
             stage = report.stage if report.errno is not None else f"killed at {report.stage}"
             self._failed(run, stage, report.errno or 0)
-            if report.stage == "cgroup" and self._cgroups is not None:
-                self._cgroups.mistrust(run.instance)
         self._table.reaped(run)
         return False

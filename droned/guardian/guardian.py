@@ -78,7 +78,7 @@ class Guardian:
             self.tell,
             gets_orphans=self._gets_orphans,
         )
-        self.children = Children(self.table, self.loop, self.trees, groups, book, self.world, self.tell)
+        self.children = Children(self.table, self.loop, self.trees, book, self.world, self.tell)
         self.trees.orphans.companions = self.children.others
         self.adoptions = Adoptions(
             self.table,
@@ -86,7 +86,7 @@ class Guardian:
             self.children.finish,
             self.trees.resume,
             self.world.token,
-            own_command(arguments),
+            place.state_dir,
             descriptors,
         )
         self.companion = Companion(

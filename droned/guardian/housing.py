@@ -104,7 +104,6 @@ class Housing:
         self._moving -= len(moves)
         for move in moves:
             if move.error is not None:
-                self._cgroups.mistrust(move.instance)
                 log.say(f"cannot move {move.instance} into its cgroup: {move.error.strerror}")
             if move.run is not None:
                 outside = self._outside.pop(move.run)

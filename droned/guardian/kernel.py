@@ -14,22 +14,13 @@ import struct
 
 ABILITIES = ("cgroup", "pidfd", "posix_spawn", "subreaper")
 
-# These calls are short: holding the interpreter lock through them is right, and must be so for clone.
+# These calls are short: no thread has to wait for the interpreter lock meanwhile.
 _libc = ctypes.PyDLL(None, use_errno=True)
-
-# What the interpreter does around a fork: in the child there is one thread, and it holds its lock.
-_python = ctypes.pythonapi
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_PR_GET_TID_ADDRESS = 40
-_SYS_CLONE3 = 435  # these two have one number on every architecture
-_SYS_CLOSE_RANGE = 436
+_SYS_CLOSE_RANGE = 436  # on every architecture
 _CLOSE_RANGE_CLOEXEC = 4
-_CLONE_CHILD_CLEARTID = 0x0020_0000
-_CLONE_CHILD_SETTID = 0x0100_0000
-_CLONE_INTO_CGROUP = 0x2_0000_0000
-_CLONE_ARGS = struct.Struct("=11Q")
 _FALLOC_FL_KEEP_SIZE = 1
 _PIDFD_GET_INFO = 0xC040_FF0B
 _PIDFD_INFO_EXIT = 8
@@ -64,36 +55,6 @@ def become_subreaper() -> bool:
 def forbid_new_privileges() -> None:
     """Set no_new_privs for this process; OSError where it cannot be set."""
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-
-
-def _thread_id_address() -> int:
-    """Where the C library keeps the thread's id: a clone that bypasses it has to store the new one there."""
-    address = ctypes.c_void_p()
-    return address.value or 0 if _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0) == 0 else 0
-
-
-_tid_address = _thread_id_address()
-_clone_flags = _CLONE_INTO_CGROUP | (_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID if _tid_address else 0)
-
-
-def fork_into_cgroup(folder_fd: int) -> int:
-    """As os.fork, with the child born in the cgroup whose folder is open as `folder_fd`.
-
-    Moving a process after its birth makes the kernel wait for every processor
-    (about 10 ms when nothing was moved shortly before); this does not. Raises
-    OSError: ENOSYS where the call is missing or forbidden.
-    """
-    arguments = _CLONE_ARGS.pack(_clone_flags, 0, _tid_address, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder_fd)
-    _python.PyOS_BeforeFork()
-    pid: int = _libc.syscall(_SYS_CLONE3, arguments, _CLONE_ARGS.size)
-    number = ctypes.get_errno()
-    if pid == 0:
-        _python.PyOS_AfterFork_Child()
-    else:
-        _python.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(number, os.strerror(number))
-    return pid
 
 
 def close_all_but(kept: list[int]) -> None:

@@ -1,7 +1,6 @@
 """From a launch to a running program: what is prepared for it, and what a forked child does in a fixed order.
 
-The order is STAGES: session and cgroup first, so that whatever hangs later can
-be found and killed; limits, umask, priority and descriptors while still root;
+The order is STAGES: session first; limits, umask, priority and descriptors while still root;
 look-ups (they may ask a name service and take their time) only in the child;
 then the user, verified; the folder as that user; exec. A failure is told over
 a close-on-exec pipe as stage and errno, and exec itself closes the pipe, so the
@@ -32,7 +31,6 @@ from droned.guardian.wire import Launch
 STAGES = (
     "fork",
     "session",
-    "cgroup",
     "signals",
     "limits",
     "umask",
@@ -51,7 +49,7 @@ STAGES = (
 SETUP_S = 10.0
 """Seconds until a set-up without result is given up."""
 _NUMBER = {stage: number for number, stage in enumerate(STAGES)}
-_MAY_BLOCK = frozenset({"cgroup", "descriptors", "user", "group", "groups", "directory", "exec"})
+_MAY_BLOCK = frozenset({"descriptors", "user", "group", "groups", "directory", "exec"})
 
 # On the pipe: a byte below 0x20 is the stage that begins; these begin a record, which a newline ends.
 FACTS = b"F"
@@ -122,8 +120,8 @@ class Setup:
 
     __slots__ = ("_launch", "_pipe", "_record_start", "_streams", "_world", "steps")
 
-    def __init__(self, launch: Launch, instance: str, run: int, world: World, procs_path: str | None) -> None:
-        """Raises Unlaunchable. `procs_path`: the cgroup.procs to join, None for a child born inside."""
+    def __init__(self, launch: Launch, instance: str, run: int, world: World) -> None:
+        """Raises Unlaunchable."""
         self._launch = launch
         self._world = world
         self._record_start = start_prefix(instance, run)
@@ -135,8 +133,6 @@ class Setup:
         early_limits, late_limits = self._limits()
         self.steps: list[Step] = []
         self._add("session", os.setsid)
-        if procs_path is not None:
-            self._add("cgroup", _write, procs_path, b"0")
         for limit in early_limits:
             self._add("limits", _set_limit, *limit)
         self._add_modest()

@@ -59,6 +59,9 @@ class Place:
                 break
             except BlockingIOError:
                 # A holder that was just killed lets go in a moment.
+                if not self._holder_lives() and time.monotonic() >= until - _DYING_S / 2:
+                    # A set-up that it did not live to see executed holds it still.
+                    processes.end_guardians(self.state_dir, _LOOK_S)
                 if self._holder_lives() or time.monotonic() >= until:
                     raise PlaceTaken(f"cannot use {self.state_dir}: {self._holder()} holds it") from None
             time.sleep(_LOOK_S)

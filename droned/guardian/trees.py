@@ -30,7 +30,7 @@ from droned.guardian.wire import Message
 _SWEEPS = 100
 _SWEEP_S = 0.02
 _LOOK_AGAIN_S = 0.25
-_SCAN_S = 0.02
+_SCAN_S = 0.2
 _PASSES = 5
 
 
@@ -200,7 +200,7 @@ class Trees:
         """Know the runs of a guardian before us: those that live, and those with something left."""
         for run in runs:
             if self._cgroups is not None and (run.lives or run.leftovers):
-                self._cgroups.know(run.instance)
+                self._cgroups.expect(run.instance)
                 if run.lives and run.pid and self._cgroups.instance_of(run.pid) != run.instance:
                     run.is_housed = False  # the guardian before us was lost before it had moved it
             if run.lives or run.leftovers:

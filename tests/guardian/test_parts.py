@@ -39,8 +39,7 @@ def world(nofile: tuple[int, int] | None = None) -> launch.World:
 
 
 def stages(changes: dict[str, Any], **arguments: Any) -> list[str]:
-    procs = arguments.pop("procs_path", None)
-    made = launch.Setup({**order("/bin/true"), **changes}, "web/0", 1, world(**arguments), procs)  # type: ignore[typeddict-item]
+    made = launch.Setup({**order("/bin/true"), **changes}, "web/0", 1, world(**arguments))  # type: ignore[typeddict-item]
     return [stage for stage, _, _, _ in made.steps]
 
 
@@ -61,8 +60,8 @@ def test_the_order_of_a_set_up_is_fixed() -> None:
         "no_new_privs": True,
         "limits": {"core": [0, 0], "nofile": [10, 20]},
     }
-    assert stages(everything, procs_path="/nowhere") == [
-        "session", "cgroup", "limits", "umask", "nice", "oom_score_adj", "descriptors", "descriptors",
+    assert stages(everything) == [
+        "session", "limits", "umask", "nice", "oom_score_adj", "descriptors", "descriptors",
         "user", "group", "groups", "identity", "verify", "user", "no_new_privs", "directory",
         "exec", "limits", "signals", "exec",
     ]  # fmt: skip
