@@ -29,7 +29,8 @@ from droned.drivers.journal_history import JournalHistory
 from droned.drivers.local_socket import try_to_listen
 from droned.drivers.looks import is_startable
 from droned.drivers.pools import NamedPool
-from droned.errors import CannotRun, ConfigurationError
+from droned.drivers.stop_note import leave_note, take_note_away
+from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
@@ -180,6 +181,24 @@ class Parts:
         if self.options.socket_is_given or settings.socket is None:
             return self.options.socket
         return settings.socket
+
+    async def leave_note(self, actor: str, reason: str) -> None:
+        """Leave word beside the socket that the daemon is stopped on purpose; failing that, in the log."""
+        try:
+            await self.pool.run(
+                leave_note,
+                self.socket_path,
+                self.options.state_dir,
+                at=time.time(),
+                actor=actor,
+                reason=reason,
+            )
+        except (OSError, ValueError, DronedError):
+            self.log_failure("leaving word of the stop")
+
+    async def come_back(self, settings: DaemonSettings) -> None:
+        """Take away what the daemon before us left word of; `settings` were in force then."""
+        await self.pool.run(take_note_away, self._socket_of(settings))
 
     def log_paths(self, instance: str) -> dict[str, str]:
         """The files that an instance's standard output and error go to."""

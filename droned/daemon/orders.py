@@ -29,13 +29,16 @@ class Orders:
         send: Callable[[dict[str, Any]], None],
         moment: Callable[[], Moment],
         when_durable: Callable[[int], Awaitable[bool]],
+        leave_note: Callable[[str, str], Awaitable[None]],
     ) -> None:
+        """`leave_note` takes actor and reason of a stop, for those who will ask where the daemon is."""
         self._registry = registry
         self._ending = ending
         self._configuring = configuring
         self._send = send
         self._moment = moment
         self._when_durable = when_durable
+        self._leave_note = leave_note
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Let the commands be called."""
@@ -67,6 +70,7 @@ class Orders:
 
     async def _stop(self, request: Request, caller: Caller) -> Receipt:
         receipt = await self._receipt(self._accept(request, caller))
+        await self._leave_note(caller.actor, request.reason)
         self._ending.leave()
         return receipt
 

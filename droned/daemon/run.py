@@ -79,6 +79,7 @@ class Daemon:
             send=parts.link.send,
             moment=parts.supervision.moment,
             when_durable=parts.journal.when_durable,
+            leave_note=parts.leave_note,
         )
         parts.services = Services(
             [
@@ -116,6 +117,7 @@ class Daemon:
         parts.journal.on_durable(parts.processes.durable)
         self._damage = opened.damage
         self._make_server()
+        await parts.come_back(self._server().settings)
         await reading
         problem = too_many(len(parts.registry.records("instance")), parts.options.reactor)
         if problem is not None:

@@ -125,13 +125,18 @@ def test_the_daemon_comes_and_goes_without_an_app_noticing(running: Droned) -> N
     daemon = running.daemon_pid
     running.done("daemon", "restart")
     assert running.daemon_pid != daemon
-    running.done("daemon", "stop")
-    assert running.ctl("status").returncode == 5
+    running.done("daemon", "stop", "--reason", "a look at the disk")
+    told = running.ctl("status")
+    assert told.returncode == 5
+    assert "the daemon was stopped on purpose by root" in told.stderr
+    assert "(a look at the disk); apps run on" in told.stderr
     time.sleep(0.3)
     assert all(Path(f"/proc/{pid}").exists() for pid in before.values())
-    told = running.ctl("daemon", "start", "--state", str(running.state_dir))
+    told = running.ctl("daemon", "start")
     assert told.returncode == 0, told.stderr
     assert pids(running) == before
+    # Word of a stop is of that one: a daemon that is gone otherwise is not said to be stopped.
+    assert not Path(f"{running.socket}.stopped").exists()
     assert "runs already" in running.ctl("daemon", "start", "--state", str(running.state_dir)).stderr
     running.done("daemon", "shutdown")
     assert running.process is not None
