@@ -81,8 +81,14 @@ class Orders:
 
     async def _reload(self, request: Request, caller: Caller) -> Receipt:
         cause = self._accept(request, caller)
-        version = await self._configuring.reload(caller.actor, cause)
-        return await self._receipt(version, configuration=list(self._configuring.sources))
+        done = await self._configuring.reload(caller.actor, cause)
+        return await self._receipt(
+            done.version,
+            configuration=list(self._configuring.sources),
+            apps={"added": done.added, "changed": done.changed, "removed": done.removed},
+            instances={"started": done.started, "restarted": done.restarted, "stopped": done.stopped},
+            settings_changed=done.has_new_settings,
+        )
 
     async def _debug(self, request: Request, caller: Caller) -> Receipt:
         pause_s = cast(float, request.arguments["pause_s"])

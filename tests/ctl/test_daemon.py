@@ -271,6 +271,39 @@ def test_shutdown_shows_what_is_left_and_ends_with_the_guardian(
     ]
 
 
+def test_reload_shows_what_it_changed(ctl: Ctl, daemon: StubDaemon) -> None:
+    many = [f"many/{number}" for number in range(10)]
+    result: dict[str, Any] = {
+        "configuration": ["/etc/droned/droned.yaml"],
+        "apps": {"added": ["mailer"], "changed": ["web", "api"], "removed": ["many"]},
+        "instances": {
+            "started": ["mailer/0", "web/2"],
+            "restarted": ["web/0", "web/1"],
+            "stopped": many,
+        },
+        "settings_changed": True,
+    }
+    daemon.will("POST", "/actions", Reply(202, {**RECEIPT, "result": result}))
+    done = ctl("daemon", "reload")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == (
+        "+ mailer  new: mailer/0 starts\n"
+        "~ web     changed: web/2 starts; web/0, web/1 restart one after the other\n"
+        "~ api     changed\n"
+        "- many    removed: many/0, many/1, many/2, many/3, many/4, many/5, many/6, many/7 and 2 more stop\n"
+        "~ the settings of droned itself\n"
+    )
+    assert json.loads(ctl("daemon", "reload", "-o", "json").out)["result"] == result
+    assert ctl("daemon", "reload", "-q") == (0, "", "")
+
+
+def test_reload_says_that_nothing_changed(ctl: Ctl, daemon: StubDaemon) -> None:
+    kinds: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
+    result = {"apps": kinds, "instances": {}, "settings_changed": False}
+    daemon.will("POST", "/actions", Reply(202, {**RECEIPT, "result": result}))
+    assert ctl("daemon", "reload") == (0, "nothing changed\n", "")
+
+
 def test_reload_tells_every_fault_of_a_configuration(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.will("POST", "/actions", Reply(202, RECEIPT))
     assert ctl("daemon", "reload").status == 0

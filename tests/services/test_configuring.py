@@ -9,8 +9,11 @@ import pytest
 from droned.errors import BadRequest, ConfigurationError
 from droned.models.policy import (
     AppSpec,
+    Configuration,
+    DaemonSettings,
     Launch,
     RestartPolicy,
+    StartBudget,
 )
 from droned.models.records import State, Wanted
 from tests.services.spine import Spine, app, ended, result_of
@@ -31,6 +34,42 @@ def test_only_what_changed_is_touched_by_a_reload(spine: Spine) -> None:
     spine.configure(app("web"), app("db"), app("new"))
     assert spine.spawner.spawned == [("web/0", 1), ("db/0", 1), ("new/0", 1)]
     assert spine.spawner.signals == []
+
+
+def test_a_reload_tells_what_it_changed(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app("web", labels=labels), app("api"), app("old"), app("same"))
+    for key in ("web/0", "web/1", "api/0", "old/0", "same/0"):
+        spine.up(key)
+    result_of(spine.command("stop", "web/1"))
+    spine.tell("web/1", ended(1, 15))
+    done = spine.configure(
+        with_command(app("web", labels=labels), "false"),
+        app("api", labels=labels, restart=RestartPolicy(delay_s=5.0)),
+        app("same", origin="somewhere else"),
+        app("new"),
+    )
+    assert (done.added, done.changed, done.removed) == (("new",), ("web", "api"), ("old",))
+    assert done.restarted == ("web/0",), "web/1 is down and is not outdated, and api only changed its policy"
+    assert (done.started, done.stopped) == (("api/1", "new/0"), ("old/0",))
+    assert not done.has_new_settings
+
+
+def test_a_reload_of_the_same_changes_nothing(spine: Spine) -> None:
+    spine.configure(app("web"))
+    version = spine.registry.version
+    done = spine.configure(app("web"))
+    assert (done.version, spine.registry.version) == (version, version)
+    assert (done.added, done.changed, done.removed) == ((), (), ())
+    assert (done.started, done.restarted, done.stopped) == ((), (), ())
+
+
+def test_a_reload_tells_that_only_settings_changed(spine: Spine) -> None:
+    spine.configure(app("web"))
+    settings = DaemonSettings(start_budget=StartBudget(burst=1, per_second=1.0))
+    spine.configuration = Configuration(apps={"web": app("web")}, settings=settings)
+    done = result_of(spine.configuring.reload("test"))
+    assert (done.changed, done.has_new_settings) == ((), True)
 
 
 def test_a_policy_applies_live(spine: Spine) -> None:
