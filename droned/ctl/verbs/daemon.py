@@ -42,7 +42,8 @@ def status(session: Session) -> int:
         for each in body.get("services") or []
     ]
     if services:
-        console.data(["", *render(("SERVICE", "STATE", "NOTE"), services, width=console.width())])
+        table = render(("SERVICE", "STATE", "NOTE"), services, width=console.width(), folds=True)
+        console.data(["", *table])
     for each in body.get("degraded") or []:
         console.warning(f"degraded: {each}")
     return 0
