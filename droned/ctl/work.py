@@ -16,7 +16,7 @@ import click
 from droned.ctl.api import LONGEST_WAIT_S, Api
 from droned.ctl.connection import Answer
 from droned.ctl.failures import INTERRUPTED, Incomprehensible, TimedOut, WorkFailed
-from droned.ctl.listing import View, exit_reason, ready_word
+from droned.ctl.listing import View, ready_word
 from droned.ctl.progress import Progress
 from droned.ctl.session import Session
 from droned.ctl.tails import last_output
@@ -190,19 +190,18 @@ def _why(
     for item in failed[:EXPLAINED]:
         key = str(item.get("instance"))
         row = rows.get(key, {})
-        text = str(item.get("text") or "")
-        ended = exit_reason(row)
-        reason = "; ".join(part for part in (text, ended if ended not in text else "") if part)
-        lines.append(f"cannot {command} {key}: {reason or 'it did not come about'}")
+        # The item's text alone: the row may tell of a run before this command, or of one after what failed.
+        text = str(item.get("text") or "it did not come about")
+        lines.append(f"cannot {command} {key}: {text}")
         if tail:
-            lines += last_output(api, key, row, tail)
-        lines.append(_what_next(session, key, row))
+            lines += last_output(api, key, int(item.get("after_run") or 0), tail)
+        lines.append(_what_next(session, key, row, text))
     if rest := failed[EXPLAINED:]:
         lines.append("also: " + ", ".join(str(item.get("instance")) for item in rest))
     return lines
 
 
-def _what_next(session: Session, key: str, row: Mapping[str, Any]) -> str:
+def _what_next(session: Session, key: str, row: Mapping[str, Any], told: str) -> str:
     view = View(time.time() if session.console.err_is_terminal else None)
-    again = view.until(row.get("next_start_at"))
+    again = "" if "next start" in told else view.until(row.get("next_start_at"))
     return (f"next start {again}; " if again else "") + f"see: dronectl why {key}"

@@ -28,6 +28,7 @@ from droned.drivers.journal_folder import Folder
 from droned.drivers.journal_history import JournalHistory
 from droned.drivers.local_socket import try_to_listen
 from droned.drivers.looks import is_startable
+from droned.drivers.output_files import OutputFiles
 from droned.drivers.pools import NamedPool
 from droned.drivers.stop_note import leave_note, take_note_away
 from droned.errors import CannotRun, ConfigurationError, DronedError
@@ -72,6 +73,9 @@ class Parts:
         self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release)
         self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
+        self.output = OutputFiles(options.state_dir)
+        self.log_paths, self.output_begins = self.output.paths, self.output.begins
+        self.registry.subscribe(self.output.follow)
         self.supervision = Supervision(
             registry=self.registry,
             spawner=self.spawner,
@@ -108,7 +112,6 @@ class Parts:
         self.stall = StallWatch(self.timers, self.clock.mono)
         self.services: Services | None = None
         self._settings = DaemonSettings()
-        self._log_folders: set[str] = set()
         self._damage: dict[str, None] = {}
 
     def _journal(self) -> JournalService:
@@ -200,26 +203,16 @@ class Parts:
         """Take away what the daemon before us left word of; `settings` were in force then."""
         await self.pool.run(take_note_away, self._socket_of(settings))
 
-    def log_paths(self, instance: str) -> dict[str, str]:
-        """The files that an instance's standard output and error go to."""
-        path = f"{self.options.state_dir}/logs/{instance}"
-        return {"stdout": f"{path}.stdout.log", "stderr": f"{path}.stderr.log"}
-
     def launch_of(self, app: AppRecord, record: InstanceRecord) -> Mapping[str, object]:
         """What the guardian is told to execute for an instance."""
-        if app.name not in self._log_folders:
-            self._make_log_folder(app.name)
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
-        return launch | self.log_paths(record.key)
-
-    def _make_log_folder(self, app: str) -> None:
         try:
-            os.makedirs(f"{self.options.state_dir}/logs/{app}", mode=0o755, exist_ok=True)
+            paths = self.output.prepare(app.name, record.key, record.run)
         except OSError as error:
             # The start then fails with a reason of its own, and is tried again.
-            self.log.error("cannot make the log folder of {app}: {error}", app=app, error=error.strerror)
-        else:
-            self._log_folders.add(app)
+            self.log.error("cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror)
+            paths = self.output.paths(record.key)
+        return {**launch, **paths}
 
     async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -51,6 +51,8 @@ class ApiContext(Protocol):
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
     """Where the output of an instance goes, by stream: `{"stdout": PATH, "stderr": PATH}`."""
+    output_begins: Callable[[str], Sequence[Mapping[str, int]]]
+    """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
 
 
 class LocalVisitor:
@@ -108,6 +110,7 @@ class ApiService(Service):
         server_name: str,
         daemon_status: Callable[[], Mapping[str, object]],
         log_paths: Callable[[str], Mapping[str, str]],
+        output_begins: Callable[[str], Sequence[Mapping[str, int]]],
         limits: Limits,
     ) -> None:
         self._timers = timers
@@ -130,6 +133,7 @@ class ApiService(Service):
             past=self._past,
             daemon_status=daemon_status,
             log_paths=log_paths,
+            output_begins=output_begins,
         )
         self._port: LocalPort | None = None
         self._site: ApiSite | None = None
@@ -221,6 +225,7 @@ class ApiPlugin:
             server_name=context.server_name,
             daemon_status=context.daemon_status,
             log_paths=context.log_paths,
+            output_begins=context.output_begins,
             limits=Limits(),
         )
 

@@ -271,6 +271,7 @@ class Place:
             past=Past(self.registry, self.feed, self.journal, self.pool),
             daemon_status=lambda: self.daemon,
             log_paths=lambda key: {"stdout": f"/logs/{key}/stdout", "stderr": f"/logs/{key}/stderr"},
+            output_begins=lambda key: [{"run": 3, "stdout": 0, "stderr": 40}],
         )
         self.root = root(self.api)
         self.site = ApiSite(

@@ -31,7 +31,7 @@ ROW = {
     "started_at": "2026-11-22T12:04:30.000000Z",
     "since": "2026-11-22T12:04:31.000000Z",
     "restarts": 7,
-    "exit": {"code": 1, "signal": None, "at": "2026-11-22T12:04:31.118204Z", "reason": "exited 1"},
+    "exit": {"code": 1, "signal": None, "at": "2026-11-22T12:04:31.118204Z", "reason": "exited 1", "run": 3},
     "next_start_at": "2026-11-22T12:04:43.000000Z",
     "release": None,
     "revision": 1,

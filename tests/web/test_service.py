@@ -65,6 +65,7 @@ def test_the_plugin_makes_the_service_of_what_the_context_has() -> None:
         server_name="web1",
         daemon_status=dict,
         log_paths=lambda key: {},
+        output_begins=lambda key: [],
     )
     service = plugin.make(context)
     assert isinstance(service, ApiService)
