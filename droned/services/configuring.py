@@ -85,10 +85,10 @@ class Configuring:
         after = replace(server, settings=configuration.settings, sources=configuration.sources)
         closed, told = self._issues.closed(IssueKind.CONFIGURATION_REFUSED, SUBJECT, "it is valid again")
         changes = [("server", server.key, after), *changes_of(to), *closed]
-        if to.apps or after != server or closed:
+        if to.apps or to.gone or after != server or closed:
             count = len(configuration.apps)
             where = f" from {', '.join(configuration.sources)}" if configuration.sources else ""
-            what = f"{count} apps" + (f", {_difference(to)}" if server.sources else "")
+            what = f"{count} app{'' if count == 1 else 's'}" + (f", {_difference(to)}" if server.sources else "")
             text = f"configuration{where}: {what}"
             told.insert(0, Occurrence(type=EventType.CONFIGURATION_LOADED, subject=SUBJECT, text=text))
         done = self._supervision.commit(

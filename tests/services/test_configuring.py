@@ -131,6 +131,38 @@ def test_an_app_that_left_goes_with_its_last_instance(spine: Spine) -> None:
     assert spine.spawner.forgotten == ["web/0", "web/1"]
 
 
+def test_an_app_without_instances_goes_at_once(spine: Spine) -> None:
+    spine.configure(app("web"), app("none", labels=()), app("old"))
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 0}))
+    spine.tell("web/0", ended(1, 15))
+    assert spine.registry.app("web") is not None
+    done = spine.configure(app("old"))
+    assert done.removed == ("web", "none")
+    assert list(spine.registry.records("app")) == ["old"]
+
+
+def test_an_app_that_stayed_behind_without_instances_goes_with_the_next_reload(spine: Spine) -> None:
+    """As one of a journal from before they went at once."""
+    spine.configure(app("web", labels=()))
+    record = spine.registry.app("web")
+    assert record is not None
+    change = ("app", "web", replace(record, is_removed=True))
+    spine.registry.commit((change,), (), moment=spine.supervision.moment(), actor="test", cause=0)
+    assert spine.configure().removed == ()
+    assert spine.registry.app("web") is None
+
+
+def test_an_app_that_comes_back_after_it_was_scaled_to_nothing_is_as_configured(spine: Spine) -> None:
+    spine.configure(app("web"))
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 0}))
+    spine.tell("web/0", ended(1, 15))
+    spine.configure()
+    spine.configure(app("web"))
+    assert spine.record("web/0").state is State.STARTING
+
+
 def test_a_refused_configuration_changes_nothing_but_opens_an_issue(spine: Spine) -> None:
     spine.configure(app())
     spine.up("web/0")
