@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -120,7 +121,7 @@ class ApiService(Service):
         self._socket_path = socket_path
         self._limits = limits
         self._names = UserNames(pool)
-        self._status = StatusBodies(registry, server_name, clock.wall())
+        self._status = StatusBodies(registry, server_name, clock.wall(), secrets.token_hex(4))
         self._feed = EventFeed(registry=registry, journal=journal, clock=clock, timers=timers, run=run)
         self._past = Past(registry, self._feed, journal, pool)
         self._api = Api(
