@@ -88,7 +88,9 @@ class Configuring:
         if to.apps or to.gone or after != server or closed:
             count = len(configuration.apps)
             where = f" from {', '.join(configuration.sources)}" if configuration.sources else ""
-            what = f"{count} app{'' if count == 1 else 's'}" + (f", {_difference(to)}" if server.sources else "")
+            what = f"{count} app{'' if count == 1 else 's'}" + (
+                f", {_difference(to)}" if server.sources else ""
+            )
             text = f"configuration{where}: {what}"
             told.insert(0, Occurrence(type=EventType.CONFIGURATION_LOADED, subject=SUBJECT, text=text))
         done = self._supervision.commit(
