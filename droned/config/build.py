@@ -127,7 +127,7 @@ def _app(name: str, app: Group, problems: Problems) -> AppSpec:
         name=name,
         launch=Launch(**launch),
         restart=_restart(_group(app, "restart"), problems),
-        start=_start(_group(app, "start"), problems),
+        start=_start(_group(app, "start")),
         stop=_stop(app, problems),
         origin=str(app.origin),
         **_fields(app, (INSTANCES_KEY, LEFTOVERS_KEY)),
@@ -152,17 +152,8 @@ def _restart(group: Group, problems: Problems) -> RestartPolicy:
     return policy
 
 
-def _start(group: Group, problems: Problems) -> StartPolicy:
-    if not group.values:
-        return DEFAULT_START
-    policy = StartPolicy(**_fields(group, START_KEYS))
-    if _is_sound(group) and policy.grace_s > policy.timeout_s:
-        problems.add(
-            _place(group, "grace", "timeout"),
-            f"cannot use a start.grace of {policy.grace_s:g}s with a timeout of {policy.timeout_s:g}s:"
-            " no start would ever be in time",
-        )
-    return policy
+def _start(group: Group) -> StartPolicy:
+    return StartPolicy(**_fields(group, START_KEYS)) if group.values else DEFAULT_START
 
 
 def _stop(app: Group, problems: Problems) -> tuple[StopStep, ...]:

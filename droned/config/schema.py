@@ -210,13 +210,6 @@ START_KEYS = (
         default="1s",
         help="How long the process stays up before it counts as running.",
     ),
-    Key(
-        name="timeout",
-        field="timeout_s",
-        kind=kinds.POSITIVE_DURATION,
-        default="60s",
-        help="Not ready within this long is a failed start.",
-    ),
 )
 
 LEFTOVERS_KEY = Key(
@@ -330,6 +323,7 @@ LATER: Mapping[str, frozenset[str]] = MappingProxyType(
         "apps": _APP_LATER,
         "defaults": _APP_LATER,
         "restart": frozenset(("strategy",)),
+        "start": frozenset(("timeout",)),
         "droned": frozenset(("logs", "max_unavailable")),
     }
 )

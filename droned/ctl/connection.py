@@ -9,9 +9,7 @@ daemon may have taken the request.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import select
 import socket
 import time
@@ -224,7 +222,10 @@ class Connection:
                 self.path = path
                 self._buffer.clear()
                 return
-        raise _unreachable(faults)
+        # Only now: a verb that is answered does not pay for it.
+        from droned.ctl.unreachable import unreachable
+
+        raise unreachable(faults)
 
     def _connected_to(self, path: str) -> socket.socket:
         while True:
@@ -351,44 +352,6 @@ def _packet(method: str, target: str, body: bytes | None, headers: Mapping[str, 
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
-
-
-def _unreachable(faults: Sequence[tuple[str, OSError]]) -> Unreachable:
-    """One error for all the sockets that were tried, in words for the likeliest cause of each."""
-    said = [f"cannot reach droned at {faults[0][0]}: {_in_words(*faults[0])}"]
-    said += [f"also tried {path}: {_in_words(path, fault)}" for path, fault in faults[1:]]
-    return Unreachable(
-        "; ".join(said),
-        errno=faults[0][1].errno,
-        refused=any(fault.errno == errno.ECONNREFUSED for _, fault in faults),
-    )
-
-
-def _in_words(path: str, fault: OSError) -> str:
-    name = errno.errorcode.get(fault.errno or 0, "unknown errno")
-    match fault.errno:
-        case errno.ENOENT:
-            return f"no such socket ({name}): is droned running?"
-        case errno.ECONNREFUSED:
-            return f"nobody listens there ({name}): droned is not running or just starting"
-        case errno.EACCES:
-            return f"permission denied ({name}): {_group_hint(path)}"
-        case None:
-            return str(fault)  # a path that is too long, for one, comes without an errno
-        case _:
-            return f"{os.strerror(fault.errno).lower()} ({name})"
-
-
-def _group_hint(path: str) -> str:
-    """Who could: the group of the socket, or of its folder when that is all that can be seen."""
-    import grp
-
-    for place in (path, os.path.dirname(path)):
-        try:
-            return f"are you in group {grp.getgrgid(os.stat(place).st_gid).gr_name}?"
-        except (OSError, KeyError):
-            continue
-    return "are you in its group?"
 
 
 def _tell(line: str) -> None:

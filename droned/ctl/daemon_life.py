@@ -18,6 +18,7 @@ from droned.ctl.failures import TimedOut, Unreachable
 from droned.ctl.listing import counts
 from droned.ctl.session import REPLACED_S, Session
 from droned.ctl.status import rows_of
+from droned.ctl.stopped import stopped_at
 from droned.errors import DronedError, ShuttingDown
 
 LIMIT_S = 60.0
@@ -43,7 +44,7 @@ def start(session: Session, state_dir: str | None) -> dict[str, Any]:
         if state_dir is None or running.get("state_dir") == state_dir:
             session.console.notice(f"the daemon runs already (pid {running.get('pid')})")
             return running
-    home = state_dir or _home_beside(session.sockets()) or places_of(os.geteuid(), session.environ).state_dir
+    home = state_dir or _home_of(session.sockets()) or places_of(os.geteuid(), session.environ).state_dir
     guardian_process.of_state(home).wake()
     found = until(
         session,
@@ -134,10 +135,16 @@ def _ask(session: Session, command: str, reason: str) -> Api:
     return api
 
 
-def _home_beside(sockets: Sequence[str]) -> str | None:
-    """The state folder in which one of these sockets stands, if there is one."""
-    homes = (os.path.dirname(socket) for socket in sockets)
-    return next((home for home in homes if os.path.exists(guardian_process.file_in(home))), None)
+def _home_of(sockets: Sequence[str]) -> str | None:
+    """The state folder that the daemon of one of these sockets left word of, or in which one stands."""
+    for socket in sockets:
+        stopped = stopped_at(socket)
+        if stopped is not None:
+            return stopped.state_dir
+        home = os.path.dirname(socket)
+        if os.path.exists(guardian_process.file_in(home)):
+            return home
+    return None
 
 
 def _look(session: Session, path: str, socket: str | None = None) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from droned.ctl.failures import Unreachable
 from droned.errors import NotAllowed
@@ -68,7 +70,7 @@ def of_state(state_dir: str) -> Guardian:
     path = file_in(state_dir)
     try:
         said = json.loads(Path(path).read_bytes())
-        pid, start_time, boot_id = int(said["pid"]), int(said["start_time"]), str(said["boot_id"])
+        guardian = of_card(said)
     except FileNotFoundError:
         raise Unreachable(
             f"cannot find a guardian: there is no {path}; start droned with droned run, or name its --state"
@@ -77,12 +79,21 @@ def of_state(state_dir: str) -> Guardian:
         raise NotAllowed(f"cannot read {path}: permission denied; ask as root or as droned's user") from None
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise Unreachable(f"cannot use {path}: {fault}") from fault
-    guardian = Guardian(pid, start_time)
-    if boot_id.strip() != _boot_id() or not guardian.is_alive:
+    if guardian is None:
         raise Unreachable(
-            f"cannot find a guardian: the one in {path} (pid {pid}) is gone; start droned with droned run"
+            f"cannot find a guardian: the one in {path} (pid {said['pid']}) is gone; "
+            "start droned with droned run"
         )
     return guardian
+
+
+def of_card(said: Mapping[str, Any]) -> Guardian | None:
+    """The living guardian that says of itself what `said` has; None when it is gone.
+
+    Raises KeyError, TypeError or ValueError for what no guardian says.
+    """
+    guardian, boot_id = Guardian(int(said["pid"]), int(said["start_time"])), str(said["boot_id"])
+    return guardian if boot_id.strip() == _boot_id() and guardian.is_alive else None
 
 
 def _start_time(pid: int) -> int | None:

@@ -35,14 +35,30 @@ def painted_type(console: Console, name: str, text: str) -> str:
     return console.painted(text, "red") if name == "TYPE" and text.endswith(_BAD) else text
 
 
-def event_table(events: Sequence[Mapping[str, Any]], console: Console, *, with_names: bool) -> list[str]:
-    """All the events as one table."""
+def event_table(
+    events: Sequence[Mapping[str, Any]],
+    console: Console,
+    *,
+    with_names: bool,
+    folds: bool = False,
+    indent: int = 0,
+    last_mark: str = "",
+) -> list[str]:
+    """All the events as one table; `last_mark` stands behind the text of the last.
+
+    `folds` as in `render`; `indent` is how many columns the caller puts before each line.
+    """
+    cells = [cells_of(event, console) for event in events]
+    if last_mark:
+        cells[-1][-1] += last_mark
+    width = console.width()
     return render(
         NAMES,
-        [cells_of(event, console) for event in events],
+        cells,
         with_names=with_names,
-        width=console.width(),
+        width=None if width is None else width - indent,
         paint=lambda name, text: painted_type(console, name, text),
+        folds=folds,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
 from typing import Any
 
 from droned.ctl.api import Api, quoted
@@ -20,33 +19,43 @@ CLOCK_SLACK_S = 1.0
 """A file last written so long before the run began still counts as written by it: file times are coarse."""
 
 
-def last_output(api: Api, instance: str, row: Mapping[str, Any], lines: int) -> list[str]:
-    """Up to `lines` last lines of the last run, `err  …` or `out  …`: of its errors, else of its output."""
+def last_output(api: Api, instance: str, after_run: int, lines: int) -> list[str]:
+    """Up to `lines` last lines, `err  …` or `out  …`, of the runs after `after_run`: errors, else output.
+
+    None at all when no such run was ordered. Where droned does not know any more
+    where its output begins, having been replaced since, a line says that it may be
+    an earlier run's.
+    """
     try:
         described: dict[str, Any] = api.get(
             "/instances/" + "/".join(map(quoted, instance.split("/")))
         ).document()
     except DronedError:
         return []
-    paths = described.get("logs")
-    if not isinstance(paths, dict):
+    paths, row = described.get("logs"), described.get("instance")
+    if not isinstance(paths, dict) or not isinstance(row, dict) or (row.get("run") or 0) <= after_run:
         return []
+    noted = [each for each in described.get("output_begins") or () if each.get("run", 0) > after_run]
     began = moment_of(str(row.get("started_at"))) if row.get("started_at") else None
     for stream, mark in (("stderr", "err"), ("stdout", "out")):
         path = paths.get(stream)
         if not isinstance(path, str):
             continue
         try:
-            found = tail_of(path, lines, began)
+            found = tail_of(path, lines, began, noted[0].get(stream, 0) if noted else 0)
         except OSError as fault:
             return [f"(its output: cannot read {path}: {fault.strerror})"]
         if found:
-            return [f"{mark}  {line}" for line in found]
+            doubt = [] if noted else ["(its output, perhaps of an earlier run as well:)"]
+            return [*doubt, *(f"{mark}  {line}" for line in found)]
     return []
 
 
-def tail_of(path: str, lines: int, since: float | None) -> list[str]:
-    """The last `lines` lines of a regular file; none when it was not written since the moment `since`."""
+def tail_of(path: str, lines: int, since: float | None, begin: int = 0) -> list[str]:
+    """The last `lines` lines of a regular file, from the offset `begin` on.
+
+    None when it was not written since the moment `since`.
+    """
     # Not blocking: the path may have become a pipe or a device, which is then left alone.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
@@ -55,13 +64,15 @@ def tail_of(path: str, lines: int, since: float | None) -> list[str]:
             since is not None and status.st_mtime < since - CLOCK_SLACK_S
         ):
             return []
-        start = max(0, status.st_size - READ_BYTES)
+        if begin > status.st_size:
+            begin = 0  # somebody cut the file: what is there came later
+        start = max(begin, status.st_size - READ_BYTES)
         block = os.pread(descriptor, READ_BYTES, start)
     finally:
         os.close(descriptor)
     found = block.decode("utf-8", "backslashreplace").split("\n")
     if found and not found[-1]:
         found.pop()
-    if start and len(found) > 1:
+    if start > begin and len(found) > 1:
         found = found[1:]  # its beginning is before the block
     return found[-lines:]

@@ -63,13 +63,34 @@ def cut(text: str, width: int) -> str:
         return text
     if width < 1:
         return ""
-    kept, used = [], 0
-    for each in text:
+    return _beginning(text, width - 1) + "…"
+
+
+def folded(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` columns, broken at spaces where there are any; nothing is lost."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        if line and width_of(line) + 1 + width_of(word) > width:
+            lines.append(line.rstrip(" "))
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+        while width_of(line) > width:
+            kept = _beginning(line, max(width, 2))
+            lines.append(kept)
+            line = line[len(kept) :]
+    return [*lines, line] if line or not lines else lines
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of `text` as fits into `width` columns."""
+    used = 0
+    for place, each in enumerate(text):
         used += width_of(each)
-        if used > width - 1:
-            break
-        kept.append(each)
-    return "".join(kept) + "…"
+        if used > width:
+            return text[:place]
+    return text
 
 
 def duration(seconds: float) -> str:

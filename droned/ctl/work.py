@@ -8,7 +8,7 @@ never undoes anything.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ import click
 from droned.ctl.api import LONGEST_WAIT_S, Api
 from droned.ctl.connection import Answer
 from droned.ctl.failures import INTERRUPTED, Incomprehensible, TimedOut, WorkFailed
-from droned.ctl.listing import View, exit_reason, ready_word
+from droned.ctl.listing import View, ready_word
 from droned.ctl.progress import Progress
 from droned.ctl.session import Session
 from droned.ctl.tails import last_output
@@ -64,8 +64,12 @@ def carry_out(
     reason: str = "",
     wait: bool = True,
     tail: int = TAIL_LINES,
+    told: Callable[[Mapping[str, Any]], list[str]] | None = None,
 ) -> int:
-    """Have `command` done and show how it goes; 0, or WorkFailed, TimedOut or Interrupted."""
+    """Have `command` done and show how it goes; 0, or WorkFailed, TimedOut or Interrupted.
+
+    `told` gives the lines, escaped, for the result of a command that is done with its receipt.
+    """
     api = session.waiting()
     see = f"dronectl status {' '.join(targets)}".rstrip()
     try:
@@ -78,7 +82,7 @@ def carry_out(
             )
         action = receipt.get("action")
         if not wait or not isinstance(action, dict):
-            _show_receipt(session, answer, receipt)
+            _show_receipt(session, answer, receipt, told)
             return 0
         progress = Progress(session.console)
         answer = _followed(session, api, str(action.get("id")), progress)
@@ -113,14 +117,22 @@ def action_in(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return action
 
 
-def _show_receipt(session: Session, answer: Answer, receipt: Mapping[str, Any]) -> None:
+def _show_receipt(
+    session: Session,
+    answer: Answer,
+    receipt: Mapping[str, Any],
+    told: Callable[[Mapping[str, Any]], list[str]] | None,
+) -> None:
     action = receipt.get("action")
     if session.output == "json":
         session.console.raw(answer.body)
+    elif told is not None:
+        if not session.console.quiet:
+            session.console.data(told(receipt.get("result") or {}))
     elif not isinstance(action, dict):
         facts = receipt.get("result") or {}
-        told = "; ".join(f"{name}: {_fact(value)}" for name, value in facts.items())
-        session.console.notice(f"done as version {receipt.get('version')}" + (f"; {told}" if told else ""))
+        said = "; ".join(f"{name}: {_fact(value)}" for name, value in facts.items())
+        session.console.notice(f"done as version {receipt.get('version')}" + (f"; {said}" if said else ""))
     elif not session.console.quiet:
         session.console.data(
             [f"accepted as version {receipt.get('version')}, action {escaped(str(action.get('id')))}"]
@@ -178,19 +190,18 @@ def _why(
     for item in failed[:EXPLAINED]:
         key = str(item.get("instance"))
         row = rows.get(key, {})
-        text = str(item.get("text") or "")
-        ended = exit_reason(row)
-        reason = "; ".join(part for part in (text, ended if ended not in text else "") if part)
-        lines.append(f"cannot {command} {key}: {reason or 'it did not come about'}")
+        # The item's text alone: the row may tell of a run before this command, or of one after what failed.
+        text = str(item.get("text") or "it did not come about")
+        lines.append(f"cannot {command} {key}: {text}")
         if tail:
-            lines += last_output(api, key, row, tail)
-        lines.append(_what_next(session, key, row))
+            lines += last_output(api, key, int(item.get("after_run") or 0), tail)
+        lines.append(_what_next(session, key, row, text))
     if rest := failed[EXPLAINED:]:
         lines.append("also: " + ", ".join(str(item.get("instance")) for item in rest))
     return lines
 
 
-def _what_next(session: Session, key: str, row: Mapping[str, Any]) -> str:
+def _what_next(session: Session, key: str, row: Mapping[str, Any], told: str) -> str:
     view = View(time.time() if session.console.err_is_terminal else None)
-    again = view.until(row.get("next_start_at"))
+    again = "" if "next start" in told else view.until(row.get("next_start_at"))
     return (f"next start {again}; " if again else "") + f"see: dronectl why {key}"

@@ -17,19 +17,21 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from droned.commands.dispatcher import Dispatcher
-from droned.config import launch_order, load
-from droned.daemon.limits import most_instances, too_many
+from droned.config import launch_order
+from droned.daemon.first_start import read_configuration
+from droned.daemon.limits import most_instances
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
-from droned.drivers.config_files import read_sources
 from droned.drivers.guardian import GuardianLink
 from droned.drivers.journal_files import JournalFiles
 from droned.drivers.journal_folder import Folder
 from droned.drivers.journal_history import JournalHistory
 from droned.drivers.local_socket import try_to_listen
 from droned.drivers.looks import is_startable
+from droned.drivers.output_files import OutputFiles
 from droned.drivers.pools import NamedPool
-from droned.errors import CannotRun, ConfigurationError
+from droned.drivers.stop_note import leave_note, take_note_away
+from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
@@ -71,6 +73,9 @@ class Parts:
         self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release)
         self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
+        self.output = OutputFiles(options.state_dir)
+        self.log_paths, self.output_begins = self.output.paths, self.output.begins
+        self.registry.subscribe(self.output.follow)
         self.supervision = Supervision(
             registry=self.registry,
             spawner=self.spawner,
@@ -107,7 +112,6 @@ class Parts:
         self.stall = StallWatch(self.timers, self.clock.mono)
         self.services: Services | None = None
         self._settings = DaemonSettings()
-        self._log_folders: set[str] = set()
         self._damage: dict[str, None] = {}
 
     def _journal(self) -> JournalService:
@@ -146,12 +150,7 @@ class Parts:
         return await self.pool.run(self._load)
 
     def _load(self) -> Configuration:
-        sources = read_sources(self.options.config, uid=os.getuid())
-        configuration = load(sources, self.options.sets, self.environ)
-        count = sum(len(spec.labels) for spec in configuration.apps.values())
-        problem = too_many(count, self.options.reactor)
-        if problem is not None:
-            raise ConfigurationError(f"cannot use the configuration: {problem}")
+        configuration = read_configuration(self.options, os.getuid(), self.environ)
         path = self._socket_of(configuration.settings)
         if self.services is not None and self.services["api"].state == "running" and path != self.socket_path:
             try:
@@ -181,26 +180,34 @@ class Parts:
             return self.options.socket
         return settings.socket
 
-    def log_paths(self, instance: str) -> dict[str, str]:
-        """The files that an instance's standard output and error go to."""
-        path = f"{self.options.state_dir}/logs/{instance}"
-        return {"stdout": f"{path}.stdout.log", "stderr": f"{path}.stderr.log"}
+    async def leave_note(self, actor: str, reason: str) -> None:
+        """Leave word beside the socket that the daemon is stopped on purpose; failing that, in the log."""
+        try:
+            await self.pool.run(
+                leave_note,
+                self.socket_path,
+                self.options.state_dir,
+                at=time.time(),
+                actor=actor,
+                reason=reason,
+            )
+        except (OSError, ValueError, DronedError):
+            self.log_failure("leaving word of the stop")
+
+    async def come_back(self, settings: DaemonSettings) -> None:
+        """Take away what the daemon before us left word of; `settings` were in force then."""
+        await self.pool.run(take_note_away, self._socket_of(settings))
 
     def launch_of(self, app: AppRecord, record: InstanceRecord) -> Mapping[str, object]:
         """What the guardian is told to execute for an instance."""
-        if app.name not in self._log_folders:
-            self._make_log_folder(app.name)
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
-        return launch | self.log_paths(record.key)
-
-    def _make_log_folder(self, app: str) -> None:
         try:
-            os.makedirs(f"{self.options.state_dir}/logs/{app}", mode=0o755, exist_ok=True)
+            paths = self.output.prepare(app.name, record.key, record.run)
         except OSError as error:
             # The start then fails with a reason of its own, and is tried again.
-            self.log.error("cannot make the log folder of {app}: {error}", app=app, error=error.strerror)
-        else:
-            self._log_folders.add(app)
+            self.log.error("cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror)
+            paths = self.output.paths(record.key)
+        return {**launch, **paths}
 
     async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)

@@ -1,8 +1,8 @@
 """The commands `droned run`, `droned demo` and `droned version`, and the daemon's own entry.
 
-`droned run` checks its options, makes its folders and becomes the guardian by
-exec; the guardian starts the daemon, which enters by `daemon_main`. Only that
-installs a reactor.
+`droned run` checks its options, and at a first start the configuration, makes
+its folders and becomes the guardian by exec; the guardian starts the daemon,
+which enters by `daemon_main`. Only that installs a reactor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from droned.daemon.background import go_to_background
+from droned.daemon.first_start import check_first, is_first
 from droned.daemon.options import RunOptions, run_options
 from droned.errors import BadRequest, CannotRun, DronedError
 from droned.models.version import VERSION
@@ -57,14 +58,16 @@ def _command(arguments: list[str]) -> int:
 def _become_guardian(options: RunOptions) -> None:
     """Make the state folder and exec the guardian over this process."""
     state = options.state_dir
+    if not os.path.exists(options.config):
+        raise CannotRun(f"cannot find the configuration {options.config}: give a file or folder with -c")
+    if is_first(options):
+        check_first(options, os.getuid(), os.environ)
     try:
         os.makedirs(state, mode=0o750, exist_ok=True)
         if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
             raise CannotRun(f"cannot use the state folder {state}: no permission; give another with --state")
     except OSError as error:
         raise CannotRun(f"cannot make the state folder {state}: {error.strerror}") from error
-    if not os.path.exists(options.config):
-        raise CannotRun(f"cannot find the configuration {options.config}: give a file or folder with -c")
     if options.daemonize:
         go_to_background(state, options.socket)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

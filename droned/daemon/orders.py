@@ -29,13 +29,16 @@ class Orders:
         send: Callable[[dict[str, Any]], None],
         moment: Callable[[], Moment],
         when_durable: Callable[[int], Awaitable[bool]],
+        leave_note: Callable[[str, str], Awaitable[None]],
     ) -> None:
+        """`leave_note` takes actor and reason of a stop, for those who will ask where the daemon is."""
         self._registry = registry
         self._ending = ending
         self._configuring = configuring
         self._send = send
         self._moment = moment
         self._when_durable = when_durable
+        self._leave_note = leave_note
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Let the commands be called."""
@@ -67,6 +70,7 @@ class Orders:
 
     async def _stop(self, request: Request, caller: Caller) -> Receipt:
         receipt = await self._receipt(self._accept(request, caller))
+        await self._leave_note(caller.actor, request.reason)
         self._ending.leave()
         return receipt
 
@@ -77,8 +81,14 @@ class Orders:
 
     async def _reload(self, request: Request, caller: Caller) -> Receipt:
         cause = self._accept(request, caller)
-        version = await self._configuring.reload(caller.actor, cause)
-        return await self._receipt(version, configuration=list(self._configuring.sources))
+        done = await self._configuring.reload(caller.actor, cause)
+        return await self._receipt(
+            done.version,
+            configuration=list(self._configuring.sources),
+            apps={"added": done.added, "changed": done.changed, "removed": done.removed},
+            instances={"started": done.started, "restarted": done.restarted, "stopped": done.stopped},
+            settings_changed=done.has_new_settings,
+        )
 
     async def _debug(self, request: Request, caller: Caller) -> Receipt:
         pause_s = cast(float, request.arguments["pause_s"])

@@ -23,6 +23,7 @@ from twisted.internet.defer import ensureDeferred
 
 from droned.daemon.build import Parts
 from droned.daemon.ending import HAS_PROCESS, Ending
+from droned.daemon.first_start import refusal
 from droned.daemon.limits import raise_descriptor_limit, too_many
 from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
@@ -79,6 +80,7 @@ class Daemon:
             send=parts.link.send,
             moment=parts.supervision.moment,
             when_durable=parts.journal.when_durable,
+            leave_note=parts.leave_note,
         )
         parts.services = Services(
             [
@@ -116,6 +118,7 @@ class Daemon:
         parts.journal.on_durable(parts.processes.durable)
         self._damage = opened.damage
         self._make_server()
+        await parts.come_back(self._server().settings)
         await reading
         problem = too_many(len(parts.registry.records("instance")), parts.options.reactor)
         if problem is not None:
@@ -313,11 +316,6 @@ class SupervisionService(Service):
         """Perform nothing more."""
         super().stopService()
         self._daemon._parts.supervision.close()
-
-
-def refusal(error: ConfigurationError) -> CannotRun:
-    """Why a droned with nothing to fall back on does not start, every problem on a line of its own."""
-    return CannotRun(error.whole)
 
 
 def run_daemon(options: RunOptions, release: str, reactor: Any, extra_plugins: Iterable[Any] = ()) -> int:

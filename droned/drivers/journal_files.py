@@ -12,7 +12,8 @@ Rules of this module:
   The batch goes into a new segment, from memory. If that fails too, nothing
   was acknowledged and the caller keeps the batch.
 * Space is preallocated ahead, and a reserve is given up when a new segment
-  finds the disk full: the next records fit.
+  finds the disk full: the next records fit. It is made with the first segment:
+  a journal that is opened and never written to takes no room.
 """
 
 from __future__ import annotations
@@ -128,7 +129,6 @@ class JournalFiles:
         except OSError as error:
             said = f"what is damaged could not be set aside: {error}"
             opened = replace(opened, damage=(*opened.damage, said))
-        self._make_reserve()
         return opened
 
     def write(self, batch: Batch) -> None:

@@ -68,6 +68,11 @@ def places_beside(state_dir: str, places: Places) -> Places:
     return places._replace(state_dir=state_dir, run_dir=state_dir, socket=f"{state_dir}/{SOCKET_NAME}")
 
 
+def note_beside(socket: str) -> str:
+    """Where the daemon of this socket leaves word that it was stopped on purpose."""
+    return f"{socket}.stopped"
+
+
 def sockets_to_try(uid: int, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The sockets that `dronectl` tries in turn; the first is the one to name when none answers.
 

@@ -88,6 +88,7 @@ class StartPolicy:
 
     grace_s: float = 1.0
     timeout_s: float = 60.0
+    """Of the readiness to come: no key sets it yet. It stays because journals hold it, and lose no field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

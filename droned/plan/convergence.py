@@ -28,9 +28,17 @@ class Convergence:
 
     apps: tuple[AppRecord, ...]
     """Apps to put in place; one that left is marked, and goes with its last instance."""
+    gone: tuple[str, ...] = ()
+    """Names of apps to drop at once: they left, and have no instance to go with."""
     inputs: tuple[tuple[InstanceRecord, AppRecord, Input], ...]
     """Instances with what they are given; new ones are not in the registry yet."""
     occurrences: tuple[Occurrence, ...]
+    added: tuple[str, ...] = ()
+    """Names of apps that are new."""
+    changed: tuple[str, ...] = ()
+    """Names of apps of which something changed that is more than its place in the file."""
+    removed: tuple[str, ...] = ()
+    """Names of apps that left."""
 
 
 def labels_of(spec: AppSpec, scaled_to: int | None) -> tuple[str, ...]:
@@ -59,6 +67,10 @@ def to_configuration(
     apps: list[AppRecord] = []
     inputs: list[tuple[InstanceRecord, AppRecord, Input]] = []
     told: list[Occurrence] = []
+    added: list[str] = []
+    changed: list[str] = []
+    removed: list[str] = []
+    gone: list[str] = []
     by_app = _instances_by_app(snapshot)
     for name, spec in configuration.apps.items():
         before = snapshot.apps.get(name)
@@ -67,15 +79,31 @@ def to_configuration(
         app = _app_after(before, spec, version)
         apps.append(app)
         if app.revision == version:
-            told.append(_told(app, "added" if before is None or before.is_removed else "changed"))
+            is_new = before is None or before.is_removed
+            (added if is_new else changed).append(name)
+            told.append(_told(app, "added" if is_new else "changed"))
         inputs += _instance_inputs(app, by_app.get(name, ()), moment)
     for name, before in snapshot.apps.items():
-        if name not in configuration.apps and not before.is_removed:
-            app = replace(before, is_removed=True)
-            apps.append(app)
+        if name in configuration.apps:
+            continue
+        app = replace(before, is_removed=True)
+        if not before.is_removed:
+            removed.append(name)
             told.append(_told(app, "removed"))
-            inputs += ((record, app, Remove()) for record in by_app.get(name, ()))
-    return Convergence(apps=tuple(apps), inputs=tuple(inputs), occurrences=tuple(told))
+        if name not in by_app:
+            gone.append(name)
+        elif not before.is_removed:
+            apps.append(app)
+            inputs += ((record, app, Remove()) for record in by_app[name])
+    return Convergence(
+        apps=tuple(apps),
+        gone=tuple(gone),
+        inputs=tuple(inputs),
+        occurrences=tuple(told),
+        added=tuple(added),
+        changed=tuple(changed),
+        removed=tuple(removed),
+    )
 
 
 def to_scale(snapshot: Snapshot, counts: Mapping[str, int], version: int, moment: Moment) -> Convergence:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -51,6 +52,8 @@ class ApiContext(Protocol):
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
     """Where the output of an instance goes, by stream: `{"stdout": PATH, "stderr": PATH}`."""
+    output_begins: Callable[[str], Sequence[Mapping[str, int]]]
+    """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
 
 
 class LocalVisitor:
@@ -108,6 +111,7 @@ class ApiService(Service):
         server_name: str,
         daemon_status: Callable[[], Mapping[str, object]],
         log_paths: Callable[[str], Mapping[str, str]],
+        output_begins: Callable[[str], Sequence[Mapping[str, int]]],
         limits: Limits,
     ) -> None:
         self._timers = timers
@@ -117,7 +121,7 @@ class ApiService(Service):
         self._socket_path = socket_path
         self._limits = limits
         self._names = UserNames(pool)
-        self._status = StatusBodies(registry, server_name, clock.wall())
+        self._status = StatusBodies(registry, server_name, clock.wall(), secrets.token_hex(4))
         self._feed = EventFeed(registry=registry, journal=journal, clock=clock, timers=timers, run=run)
         self._past = Past(registry, self._feed, journal, pool)
         self._api = Api(
@@ -130,6 +134,7 @@ class ApiService(Service):
             past=self._past,
             daemon_status=daemon_status,
             log_paths=log_paths,
+            output_begins=output_begins,
         )
         self._port: LocalPort | None = None
         self._site: ApiSite | None = None
@@ -221,6 +226,7 @@ class ApiPlugin:
             server_name=context.server_name,
             daemon_status=context.daemon_status,
             log_paths=context.log_paths,
+            output_begins=context.output_begins,
             limits=Limits(),
         )
 

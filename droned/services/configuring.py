@@ -7,21 +7,41 @@ is wrong with the file. The change's effects wait until it is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 
 from droned.errors import ConfigurationError
+from droned.lifecycle.inputs import Input, Remove
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
-from droned.models.records import IssueKind, ServerRecord
+from droned.models.records import InstanceRecord, IssueKind, ServerRecord, Wanted
 from droned.models.registry import Registry
-from droned.plan.convergence import to_configuration
+from droned.plan.convergence import Convergence, is_outdated, to_configuration
 from droned.services.issue_book import IssueBook
 from droned.services.operations import changes_of
 from droned.services.supervision import Hold, Supervision
 
 SUBJECT = "server"
 REMEDY = "correct the file, then `dronectl daemon reload`; the last good one stays in force"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What putting a configuration in force came to."""
+
+    version: int
+    """At which it holds."""
+    added: tuple[str, ...]
+    """Apps, by name; so the next two."""
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    started: tuple[str, ...]
+    """Instances, by key, that come up for the first time or once more; so the next two."""
+    restarted: tuple[str, ...]
+    """They run what is outdated now, and are replaced one after the other."""
+    stopped: tuple[str, ...]
+    has_new_settings: bool
+    """Whether something under `droned:` changed."""
 
 
 class Configuring:
@@ -43,8 +63,8 @@ class Configuring:
         self._load = load
         self._settings_changed = settings_changed
 
-    async def reload(self, actor: str, cause: int = 0) -> int:
-        """Read the files again and apply what changed; the version at which it holds.
+    async def reload(self, actor: str, cause: int = 0) -> Applied:
+        """Read the files again and apply what changed; what that was.
 
         Raises ConfigurationError after the refusal has been recorded: what
         was in force stays.
@@ -56,8 +76,8 @@ class Configuring:
             raise
         return self.apply(configuration, actor, cause)
 
-    def apply(self, configuration: Configuration, actor: str, cause: int = 0) -> int:
-        """Bring the registry to `configuration`; the version at which it holds."""
+    def apply(self, configuration: Configuration, actor: str, cause: int = 0) -> Applied:
+        """Bring the registry to `configuration`; what that changed."""
         version = self._registry.version + 1
         moment = self._supervision.moment()
         to = to_configuration(self._registry.snapshot(), configuration, version, moment)
@@ -65,10 +85,12 @@ class Configuring:
         after = replace(server, settings=configuration.settings, sources=configuration.sources)
         closed, told = self._issues.closed(IssueKind.CONFIGURATION_REFUSED, SUBJECT, "it is valid again")
         changes = [("server", server.key, after), *changes_of(to), *closed]
-        if to.apps or after != server or closed:
+        if to.apps or to.gone or after != server or closed:
             count = len(configuration.apps)
             where = f" from {', '.join(configuration.sources)}" if configuration.sources else ""
-            what = f"{len(to.apps)} of {count} apps changed" if server.sources else f"{count} apps"
+            what = f"{count} app{'' if count == 1 else 's'}" + (
+                f", {_difference(to)}" if server.sources else ""
+            )
             text = f"configuration{where}: {what}"
             told.insert(0, Occurrence(type=EventType.CONFIGURATION_LOADED, subject=SUBJECT, text=text))
         done = self._supervision.commit(
@@ -80,10 +102,36 @@ class Configuring:
             hold=Hold.ALWAYS,
             moment=moment,
         )
+        applied = Applied(
+            version=done.version,
+            added=to.added,
+            changed=to.changed,
+            removed=to.removed,
+            started=tuple(record.key for record, _, given in to.inputs if self._comes_up(record, given)),
+            restarted=tuple(self._outdated(to.changed, done.version)),
+            stopped=tuple(record.key for record, _, given in to.inputs if isinstance(given, Remove)),
+            has_new_settings=server.settings != configuration.settings,
+        )
         self._settings_changed(configuration.settings)
         for app in to.apps:
             self._supervision.replace_outdated(app.name)
-        return done.version
+        return applied
+
+    def _comes_up(self, record: InstanceRecord, given: Input) -> bool:
+        after = self._registry.instance(record.key)
+        if isinstance(given, Remove) or after is None:
+            return False
+        return after.wanted is Wanted.UP and after.enabled
+
+    def _outdated(self, names: tuple[str, ...], version: int) -> Iterator[str]:
+        """The instances of these apps that this version made run something outdated."""
+        for record in self._registry.records("instance").values():
+            assert isinstance(record, InstanceRecord)
+            app = self._registry.app(record.app) if record.app in names else None
+            if app is None or app.launch_revision != version or record.wanted is Wanted.DOWN:
+                continue
+            if is_outdated(record, app):
+                yield record.key
 
     def refuse(self, error: ConfigurationError, actor: str, cause: int = 0) -> None:
         """Record that the configuration was refused, and open its issue."""
@@ -107,3 +155,9 @@ class Configuring:
         record = self._registry.records("server")["server"]
         assert isinstance(record, ServerRecord)
         return record
+
+
+def _difference(to: Convergence) -> str:
+    """`1 added, 2 changed`; that something else than apps changed when there is none of these."""
+    counts = ((to.added, "added"), (to.changed, "changed"), (to.removed, "removed"))
+    return ", ".join(f"{len(names)} {what}" for names, what in counts if names) or "none changed"

@@ -213,7 +213,7 @@ class Operations:
 
 def changes_of(to: Convergence) -> list[tuple[str, str, Any]]:
     """The records that a convergence puts in place before its instances are stepped."""
-    return [("app", app.name, app) for app in to.apps]
+    return [*(("app", app.name, app) for app in to.apps), *(("app", name, None) for name in to.gone)]
 
 
 def _targets(request: Request) -> str:

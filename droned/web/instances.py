@@ -121,6 +121,7 @@ class Description(InstanceResource):
                 "exits": exits,
                 "events": [event_shape(event) for event in found.events],
                 "logs": dict(self.api.log_paths(record.key)),
+                "output_begins": self.api.output_begins(record.key),
                 "complete": found.is_complete,
             }
         )

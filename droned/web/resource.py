@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,6 +42,8 @@ class Api:
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
     """Where the output of an instance goes: paths by the name of the stream."""
+    output_begins: Callable[[str], Sequence[Mapping[str, int]]]
+    """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
 
     def head(self) -> dict[str, object]:
         """What every answer about this server begins with."""

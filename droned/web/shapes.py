@@ -58,13 +58,13 @@ def exit_shape(exit_: Exit) -> dict[str, object]:
         "signal": exit_.signal,
         "at": rfc3339(exit_.at),
         "reason": exit_.reason,
+        "run": exit_.run,
     }
 
 
 def exit_in_full(exit_: Exit) -> dict[str, object]:
-    """How a run ended, with its number and, for a start that failed, stage and errno."""
+    """How a run ended; for a start that failed, with stage and errno."""
     return {
-        "run": exit_.run,
         **exit_shape(exit_),
         "core_dumped": exit_.core_dumped,
         "stage": exit_.stage,
@@ -110,7 +110,13 @@ def action_shape(record: ActionRecord) -> dict[str, object]:
         "ended_at": rfc3339(record.ended_at),
         "durable": record.durable,
         "items": [
-            {"instance": item.instance, "goal": item.goal, "state": item.state, "text": item.text}
+            {
+                "instance": item.instance,
+                "goal": item.goal,
+                "after_run": item.after_run,
+                "state": item.state,
+                "text": item.text,
+            }
             for item in record.items
         ],
     }

@@ -4,7 +4,9 @@ Rules of this module: a row's bytes are made once for each state of its record
 and forgotten when a commit changes it; the whole answer is made once a version;
 the order of the rows is that of the configuration and made anew only when
 instances come or go or an app changes. `at` is the time of the version, so
-that the body of a version never changes.
+that the body of a version never changes. A version is a state's name within one
+life of the daemon only: those that a killed daemon did not bring to disk are
+given again, to other states. So the validator names the life as well.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ USAGE_VERSION = 0
 class StatusBodies:
     """Rows and bodies of the status of this server, by version."""
 
-    def __init__(self, registry: Registry, server: str, now: float) -> None:
-        """`now` is the wall time that the present version is given, until the next commit."""
+    def __init__(self, registry: Registry, server: str, now: float, life: str) -> None:
+        """`now` is the wall time that the present version is given, until the next commit.
+
+        `life` is a short ASCII word that no other life of the daemon has.
+        """
         self._registry = registry
         self._server = server
+        self._life = life.encode("ascii")
         self._at = now
         self._rows: dict[str, bytes] = {}
         self._order: tuple[str, ...] | None = None
@@ -44,7 +50,7 @@ class StatusBodies:
     @property
     def etag(self) -> bytes:
         """The validator of the present version's answers, quoted."""
-        return b'"%d-%d"' % (self._registry.version, USAGE_VERSION)
+        return b'"%s-%d-%d"' % (self._life, self._registry.version, USAGE_VERSION)
 
     @property
     def order(self) -> tuple[str, ...]:

@@ -85,7 +85,6 @@ TAKEN: list[tuple[str, str, Any]] = [
     ("restart.success_exit", "[0, 2, 2]", (0, 2)),
     ("restart.permanent_exit", "[3, 255]", (3, 255)),
     ("start.grace", "0s", 0.0),
-    ("start.timeout", "10m", 600.0),
     ("stop", f"[{KILL}]", (StopStep(signal=9, to=SignalTo.TREE, for_s=None),)),
     (
         "stop",
@@ -170,8 +169,7 @@ REFUSED: list[tuple[str, list[str]]] = [
     ("restart.success_exit", ["0", "[256]", "[-1]", "['0']", "[SIGTERM]", ""]),
     ("restart.permanent_exit", ["[0]", "[x]"]),
     ("start", ["1s", "[]", ""]),
-    ("start.grace", ["1", "2m"]),
-    ("start.timeout", ["0s", "60", "never", "500ms"]),
+    ("start.grace", ["1", "never", "-1s"]),
     ("stop", ["", "{}", "TERM", "[]", "[TERM]", "[{signal: TERM, to: main, for: 1s}]", f"[{KILL}, {KILL}]"]),
     (
         "stop",
@@ -295,6 +293,7 @@ def later(prefix: str) -> list[str]:
         *[(lambda key: one_app(f"{key}: {{}}"), key) for key in later("apps")],
         *[(lambda key: f"version: 1\ndefaults: {{{key}: 1}}\n", key) for key in later("defaults")],
         *[(lambda key: one_app(f"restart: {{{key}: 1}}"), key) for key in later("restart")],
+        *[(lambda key: one_app(f"start: {{{key}: 60s}}"), key) for key in later("start")],
         *[(lambda key: f"version: 1\ndroned: {{{key}: {{}}}}\n", key) for key in later("droned")],
     ],
 )
@@ -306,5 +305,10 @@ def test_key_comes_later(text: Callable[[str], str], key: str) -> None:
 
 def test_no_key_is_here_and_comes_later() -> None:
     for section, names in LATER.items():
-        prefix = {"": "", "apps": "apps.NAME.", "restart": "apps.NAME.restart."}.get(section, f"{section}.")
+        prefix = {
+            "": "",
+            "apps": "apps.NAME.",
+            "restart": "apps.NAME.restart.",
+            "start": "apps.NAME.start.",
+        }.get(section, f"{section}.")
         assert not {path for path, _ in walk()} & {f"{prefix}{name}" for name in names}

@@ -24,7 +24,7 @@ apps:
     no_new_privs: true
     instances: 2
     restart: {policy: always, max_delay: 10s, limit: 5 in 1m}
-    start: {grace: 1s, timeout: 60s}
+    start: {grace: 1s}
     stop:
       - {signal: TERM, to: main, for: 10s}
       - {signal: KILL, to: tree}
@@ -131,7 +131,7 @@ MUTANTS: list[tuple[str, str, str]] = [
         "16:23: cannot use alway for apps.web.restart.policy: it is one of always,",
     ),
     ("5 in 1m", "5 per 1m", '16:54: cannot use 5 per 1m for apps.web.restart.limit: it is "10 in 10m"'),
-    ("grace: 1s", "grace: 2m", "17:20: cannot use a start.grace of 120s with a timeout of 60s"),
+    ("grace: 1s", "timeout: 60s", "17:13: cannot use the key timeout in apps.web.start: it comes later"),
     (
         "signal: TERM",
         "signal: TRM",

@@ -84,7 +84,7 @@ specs = st.builds(
     labels=st.integers(0, 5).map(lambda count: tuple(map(str, range(count))))
     | st.lists(names, unique=True, max_size=3).map(tuple),
     restart=restarts,
-    start=st.builds(StartPolicy, grace_s=seconds, timeout_s=st.just(90_000.0)),
+    start=st.builds(StartPolicy, grace_s=seconds),
     stop=steps.map(lambda found: (*found, DEFAULT_STOP[-1])),
     leftovers=st.sampled_from(Leftovers),
 )
@@ -140,7 +140,7 @@ def app_as_written(spec: AppSpec) -> dict[str, object]:
             "success_exit": list(restart.success_exit),
             "permanent_exit": list(restart.permanent_exit),
         },
-        start={"grace": duration(spec.start.grace_s), "timeout": duration(spec.start.timeout_s)},
+        start={"grace": duration(spec.start.grace_s)},
         stop=[
             {"signal": step.signal, "to": str(step.to)}
             | ({} if step.for_s is None else {"for": duration(step.for_s)})

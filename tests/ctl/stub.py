@@ -235,15 +235,26 @@ class StubDaemon:
         return Reply(200, {"events": found, "version": self.version, "next": next_})
 
     def action(
-        self, command: str, *states: Iterable[dict[str, Any]], ends: str = "succeeded", **more: Any
+        self,
+        command: str,
+        *states: Iterable[dict[str, Any]],
+        ends: str = "succeeded",
+        text: str = "",
+        **more: Any,
     ) -> None:
-        """Accept `command`; its action then goes through `states` (rows of its items) and ends."""
+        """Accept `command`; its action then goes through `states` (rows of its items) and ends.
+
+        What it began are the runs from 3 on; `text` says of each item what came of it.
+        """
         steps = [list(rows) for rows in states]
         keys = [each["instance"] for each in steps[-1]]
 
         def shape(number: int) -> dict[str, Any]:
             state = ends if number == len(steps) - 1 else "running"
-            items = [{"instance": key, "goal": "running", "state": state, "text": ""} for key in keys]
+            items = [
+                {"instance": key, "goal": "running", "after_run": 2, "state": state, "text": text}
+                for key in keys
+            ]
             action: dict[str, Any] = {
                 "id": "A1",
                 "command": command,

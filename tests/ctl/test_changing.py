@@ -88,40 +88,100 @@ def test_no_wait_tells_the_receipt(ctl: Ctl, daemon: StubDaemon) -> None:
     assert daemon.asked_for("GET", "/actions/A1") == []
 
 
+def describe(daemon: StubDaemon, *begins: dict[str, int], **logs: Path) -> None:
+    """Have web/0 described: where its output is, and where that of its runs begins."""
+    paths = {stream: str(path) for stream, path in logs.items()}
+    described = {"instance": FAILED, "logs": paths, "output_begins": begins}
+    daemon.will("GET", "/instances/web/0", Reply(200, described))
+
+
 def test_a_failure_says_why_and_leaves_standard_output_empty(
     ctl: Ctl, daemon: StubDaemon, folder: Path
 ) -> None:
-    (folder / "err").write_bytes(b"old\n" * 30 + b"Traceback:\nNo module named \x1b[31m'settings'\n")
-    described = {"instance": FAILED, "logs": {"stdout": str(folder / "none"), "stderr": str(folder / "err")}}
-    daemon.will("GET", "/instances/web/0", Reply(200, described))
-    daemon.action("start", [row("web/0", "starting")], [FAILED], ends="failed")
+    (folder / "err").write_bytes(b"Traceback:\nfirst\nNo module named \x1b[31m'settings'\n")
+    describe(daemon, {"run": 3, "stdout": 0, "stderr": 0}, stdout=folder / "none", stderr=folder / "err")
+    daemon.action(
+        "start", [row("web/0", "starting")], [FAILED], ends="failed", text="exited 1 after 0.4s; try 3"
+    )
     done = ctl("start", "web/0", "--tail", "2")
     assert (done.status, done.out) == (1, "")
     assert done.err.splitlines()[2:] == [
-        "error: cannot start web/0: exited 1 after 0.4s",
-        "  err  Traceback:",
+        "error: cannot start web/0: exited 1 after 0.4s; try 3",
+        "  err  first",
         "  err  No module named \\x1b[31m'settings'",
         "  next start at 2099-01-01T00:00:00Z; see: dronectl why web/0",
     ]
 
 
+def test_a_failure_tells_the_next_start_once(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.action("start", [FAILED], ends="failed", text="exited 1 after 0.4s; next start in 12s")
+    assert ctl("start", "web/0").err.splitlines()[1:] == [
+        "error: cannot start web/0: exited 1 after 0.4s; next start in 12s",
+        "  see: dronectl why web/0",
+    ]
+
+
+def test_how_an_earlier_run_ended_is_not_told_of_this_one(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.action(
+        "restart", [{**FAILED, "run": 2}], ends="failed", text="it is being stopped by another command"
+    )
+    assert "exited 1" not in ctl("restart", "web/0").err
+
+
 def test_standard_output_is_shown_when_there_are_no_errors(
     ctl: Ctl, daemon: StubDaemon, folder: Path
 ) -> None:
-    (folder / "err").touch()
+    (folder / "err").write_text("of run 2\n")
     (folder / "out").write_text("said\n")
-    described = {"logs": {"stdout": str(folder / "out"), "stderr": str(folder / "err")}}
+    describe(daemon, {"run": 3, "stdout": 0, "stderr": 9}, stdout=folder / "out", stderr=folder / "err")
+    daemon.action("start", [FAILED], ends="failed")
+    told = ctl("start", "web/0").err
+    assert "  out  said\n" in told
+    assert "of run 2" not in told
+
+
+def test_output_is_shown_of_the_runs_that_the_command_began(
+    ctl: Ctl, daemon: StubDaemon, folder: Path
+) -> None:
+    """Also that of the restarts which followed; nothing of before."""
+    (folder / "err").write_text("of 2\nof 3\nof 4\n")
+    begins = [{"run": run, "stdout": 0, "stderr": 5 * (run - 2)} for run in (2, 3, 4)]
+    describe(daemon, *begins, stderr=folder / "err")
+    daemon.action("start", [FAILED], ends="failed")
+    assert [line for line in ctl("start", "web/0").err.splitlines() if "of " in line] == [
+        "  err  of 3",
+        "  err  of 4",
+    ]
+    (folder / "err").write_text("cut\n")
+    assert "  err  cut\n" in ctl("start", "web/0").err
+
+
+def test_output_is_doubted_where_its_beginning_is_not_known(
+    ctl: Ctl, daemon: StubDaemon, folder: Path
+) -> None:
+    """As after the daemon was replaced in the middle."""
+    (folder / "err").write_text("of somebody\n")
+    describe(daemon, stderr=folder / "err")
+    daemon.action("start", [FAILED], ends="failed")
+    lines = ctl("start", "web/0").err.splitlines()
+    assert "  (its output, perhaps of an earlier run as well:)" in lines
+    assert "  err  of somebody" in lines
+
+
+def test_no_output_is_shown_when_no_run_was_begun(ctl: Ctl, daemon: StubDaemon, folder: Path) -> None:
+    (folder / "err").write_text("of run 2\n")
+    described = {"instance": {**FAILED, "run": 2}, "logs": {"stderr": str(folder / "err")}}
     daemon.will("GET", "/instances/web/0", Reply(200, described))
     daemon.action("start", [FAILED], ends="failed")
-    assert "  out  said\n" in ctl("start", "web/0").err
+    assert "of run 2" not in ctl("start", "web/0").err
 
 
-def test_output_of_an_earlier_run_is_not_shown(ctl: Ctl, daemon: StubDaemon, folder: Path) -> None:
+def test_output_from_before_the_run_is_not_shown(ctl: Ctl, daemon: StubDaemon, folder: Path) -> None:
     (folder / "err").write_text("of yesterday\n")
     os.utime(folder / "err", (0, 0))
-    described = {"logs": {"stderr": str(folder / "err")}}
-    daemon.will("GET", "/instances/web/0", Reply(200, described))
-    daemon.action("start", [{**FAILED, "started_at": "2026-11-22T12:00:00Z"}], ends="failed")
+    described = {"instance": {**FAILED, "started_at": "2026-11-22T12:00:00Z"}}
+    daemon.will("GET", "/instances/web/0", Reply(200, {**described, "logs": {"stderr": str(folder / "err")}}))
+    daemon.action("start", [FAILED], ends="failed")
     assert "yesterday" not in ctl("start", "web/0").err
 
 
@@ -134,7 +194,7 @@ def test_output_that_cannot_be_read_never_hangs(
         os.mkfifo(path)
     elif kind == "link":
         path.symlink_to("/etc/passwd")
-    daemon.will("GET", "/instances/web/0", Reply(200, {"logs": {"stderr": str(path)}}))
+    describe(daemon, stderr=path)
     daemon.action("start", [FAILED], ends="failed")
     done = ctl("start", "web/0")
     assert done.status == 1

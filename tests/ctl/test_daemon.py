@@ -1,6 +1,7 @@
 """`daemon …`: replaced, stopped, started, shut down; each ends when it is so."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from droned.ctl import daemon_life
+from droned.drivers import stop_note
 from tests.ctl.conftest import Ctl
 from tests.ctl.stub import Asked, Reply, StubDaemon, problem, row
 
@@ -102,6 +104,77 @@ def test_stop_ends_when_nobody_answers_and_says_that_apps_run_on(ctl: Ctl, daemo
     assert done.status == 0
     assert "apps run on" in done.err
     assert "dronectl daemon start" in done.err
+
+
+def leave_note(folder: Path, socket: Path) -> None:
+    stop_note.leave_note(str(socket), str(folder), at=1_800_000_000.0, actor="root", reason="new \x1b[1mdisk")
+
+
+@pytest.mark.parametrize("verb", [("status",), ("restart", "web"), ("events", "-f"), ("daemon", "status")])
+def test_a_daemon_that_was_stopped_on_purpose_is_said_to_be(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, guardian: subprocess.Popen[bytes], verb: tuple[str, ...]
+) -> None:
+    leave_note(folder, daemon.path)
+    daemon.stop()
+    daemon.path.unlink()
+    done = ctl(*verb)
+    assert (done.status, done.out) == (5, "")
+    assert done.err == (
+        f"error: cannot reach droned at {daemon.path}: the daemon was stopped on purpose by root "
+        "at 2027-01-15T08:00:00Z (new \\x1b[1mdisk); apps run on under the guardian "
+        f"(pid {guardian.pid}), and dronectl daemon start brings the daemon back\n"
+    )
+
+
+def test_word_of_a_stop_does_not_outlive_the_guardian(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, guardian: subprocess.Popen[bytes]
+) -> None:
+    leave_note(folder, daemon.path)
+    daemon.stop()
+    daemon.path.unlink()
+    guardian.kill()
+    guardian.wait()
+    assert "is droned running?" in ctl("status").err
+
+
+@pytest.mark.parametrize(
+    "said", ["", "[]", "{}", '{"guardian": 1}', "[" * 10_000, '{"guardian": {"pid": {}}}']
+)
+def test_a_note_that_makes_no_sense_says_nothing(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, said: str
+) -> None:
+    daemon.stop()
+    daemon.path.unlink()
+    (folder / "droned.sock.stopped").write_text(said)
+    assert "is droned running?" in ctl("status").err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_note_of_a_stranger_is_not_believed(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, guardian: subprocess.Popen[bytes]
+) -> None:
+    leave_note(folder, daemon.path)
+    daemon.stop()
+    daemon.path.unlink()
+    os.chown(folder / "droned.sock.stopped", 12345, -1)
+    assert "is droned running?" in ctl("status").err
+
+
+def test_start_finds_the_guardian_by_the_word_that_was_left(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, guardian: subprocess.Popen[bytes]
+) -> None:
+    elsewhere = folder / "run"
+    elsewhere.mkdir()
+    daemon.stop()
+    daemon.path = elsewhere / "droned.sock"
+    leave_note(folder, daemon.path)
+    timer = threading.Timer(0.2, daemon.start)
+    timer.start()
+    done = ctl("-H", daemon.host, "daemon", "start")
+    timer.join()
+    assert done.status == 0, done.err
+    assert guardian.stdout is not None
+    assert guardian.stdout.readline() == b"woken\n"
 
 
 def test_start_wakes_the_guardian_and_waits(
@@ -196,6 +269,39 @@ def test_shutdown_shows_what_is_left_and_ends_with_the_guardian(
         "2 instances: 1 stopped, 1 stopping",
         "droned is stopped, and all apps with it",
     ]
+
+
+def test_reload_shows_what_it_changed(ctl: Ctl, daemon: StubDaemon) -> None:
+    many = [f"many/{number}" for number in range(10)]
+    result: dict[str, Any] = {
+        "configuration": ["/etc/droned/droned.yaml"],
+        "apps": {"added": ["mailer"], "changed": ["web", "api"], "removed": ["many"]},
+        "instances": {
+            "started": ["mailer/0", "web/2"],
+            "restarted": ["web/0", "web/1"],
+            "stopped": many,
+        },
+        "settings_changed": True,
+    }
+    daemon.will("POST", "/actions", Reply(202, {**RECEIPT, "result": result}))
+    done = ctl("daemon", "reload")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == (
+        "+ mailer  new: mailer/0 starts\n"
+        "~ web     changed: web/2 starts; web/0, web/1 restart one after the other\n"
+        "~ api     changed\n"
+        "- many    removed: many/0, many/1, many/2, many/3, many/4, many/5, many/6, many/7 and 2 more stop\n"
+        "~ the settings of droned itself\n"
+    )
+    assert json.loads(ctl("daemon", "reload", "-o", "json").out)["result"] == result
+    assert ctl("daemon", "reload", "-q") == (0, "", "")
+
+
+def test_reload_says_that_nothing_changed(ctl: Ctl, daemon: StubDaemon) -> None:
+    kinds: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
+    result = {"apps": kinds, "instances": {}, "settings_changed": False}
+    daemon.will("POST", "/actions", Reply(202, {**RECEIPT, "result": result}))
+    assert ctl("daemon", "reload") == (0, "nothing changed\n", "")
 
 
 def test_reload_tells_every_fault_of_a_configuration(ctl: Ctl, daemon: StubDaemon) -> None:

@@ -230,9 +230,21 @@ def test_what_wait_waits_for(ctl: Ctl, daemon: StubDaemon, condition: str, state
 
 
 def test_wait_for_exit_ends_when_another_run_is_on(ctl: Ctl, daemon: StubDaemon) -> None:
-    replies = [[row("web/0", run=3)], [row("web/0", run=4, exit={"reason": "exited 1"})]]
+    replies = [[row("web/0", run=3)], [row("web/0", run=4, exit={"reason": "exited 1", "run": 3})]]
     daemon.will("GET", "/instances", *(Reply(200, {"version": 1, "instances": each}) for each in replies))
     assert ctl("wait", "web/0", "--for", "exit", "--timeout", "5s").out == "web/0 exited 1\n"
+
+
+def test_wait_for_exit_tells_no_end_of_an_earlier_run(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.rows = [row("web/0", "stopped", exit={"reason": "exited 1", "run": 3})]
+    assert ctl("wait", "web/0", "--for", "exit").out == "web/0 stopped\n"
+
+
+def test_wait_says_why_it_cannot_run(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.rows = [row("web/0", "failed", note="gave up: 10 restarts in 10m", exit={"reason": "exited 1"})]
+    done = ctl("wait", "web/0")
+    assert (done.status, done.out) == (1, "")
+    assert "it failed: gave up: 10 restarts in 10m; exited 1\n" in done.err
 
 
 def test_wait_for_an_unknown_target_is_4(ctl: Ctl) -> None:

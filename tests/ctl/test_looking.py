@@ -182,7 +182,7 @@ def test_permission_denied_asks_about_the_group(daemon: StubDaemon, folder: Path
     is_root = os.geteuid() == 0
     # Everything is loaded first: nobody may not read the interpreter's own folder.
     code = (
-        "import grp, os, sys; from droned.ctl import main, status; import droned.models.places\n"
+        "import grp, os, sys; from droned.ctl import main, status, unreachable; import droned.models.places\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.exit(main.run(['status']))"
     )

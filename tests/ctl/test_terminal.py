@@ -295,3 +295,26 @@ def test_a_poor_encoding_is_no_bug(daemon: StubDaemon) -> None:
     )
     assert done.returncode == 0
     assert b"gr\\xfcn \\u6f22\\u5b57" in done.stdout
+
+
+def test_why_loses_neither_a_text_nor_its_mark_on_a_terminal(terminals: Any, daemon: StubDaemon) -> None:
+    chain = [
+        event(90, "instance-crashed", "web/1", "exited 1 after 0.4s; next start in 12s (try 3)"),
+        event(
+            88,
+            "configuration-loaded",
+            "server",
+            "configuration from /srv/some/folder/further/down/droned.yaml: 3 apps",
+        ),
+    ]
+    daemon.will("GET", "/instances/web/1/why", Reply(200, {"instance": daemon.rows[1], "chain": chain}))
+    terminal = terminals("why", "web/1", NO_COLOR="1")
+    assert terminal.finish() == 0
+    assert [line.rstrip() for line in terminal.text.splitlines()[1:]] == [
+        "VERSION  AT                   TYPE                  SUBJECT  TEXT",
+        "90       2026-11-22 12:04:31  instance-crashed      web/1",
+        "         exited 1 after 0.4s; next start in 12s (try 3)",
+        "88       2026-11-22 12:04:31  configuration-loaded  server",
+        "         configuration from /srv/some/folder/further/down/droned.yaml: 3 apps",
+        "         <- began here",
+    ]

@@ -248,7 +248,7 @@ def test_what_was_left_unfinished_is_cleared_away() -> None:
     folder = MemoryFolder()
     folder.create("journal-00000000000000000009.seg.new")
     Running(folder)
-    assert list(folder.files) == [RESERVE]
+    assert list(folder.files) == []
 
 
 def test_damage_is_set_aside_and_told_once() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from droned.drivers.journal_files import JournalFiles
+from droned.drivers.journal_files import Batch, JournalFiles
 from droned.drivers.journal_folder import FilesLost, Folder, IFolder
 from droned.errors import CannotRun
-from droned.journal.format import STEP_BYTES
+from droned.journal.format import GENESIS, STEP_BYTES
 from droned.journal.recovery import Opened
 from droned.journal.segments import RESERVE, segment_name, snapshot_name
 from tests.journal.folders import MemoryFolder
@@ -169,7 +169,12 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "journal")
 
 
-def test_an_empty_folder_gets_its_reserve(tmp_path: Path) -> None:
-    assert opened(tmp_path).version == 0
-    assert os.listdir(tmp_path) == [RESERVE]
+def test_a_journal_takes_room_when_it_is_first_written_to(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    files = JournalFiles(folder, "0.1.0")
+    assert files.open(now=1e9, remembered=None, progress=lambda text: None).version == 0
+    assert os.listdir(tmp_path) == []
+    files.write(Batch(first=1, last=1, previous=GENESIS, content=b"x", at=1e9))
+    assert sorted(os.listdir(tmp_path)) == [segment_name(1), RESERVE]
     assert (tmp_path / RESERVE).stat().st_mode & 0o777 == 0o600
+    folder.leave()

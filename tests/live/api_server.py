@@ -104,6 +104,7 @@ class Server:
             server_name="web1",
             daemon_status=lambda: {"pid": os.getpid()},
             log_paths=lambda key: {},
+            output_begins=lambda key: [],
             limits=Limits(header_s=options.header_s),
         )
 

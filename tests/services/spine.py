@@ -15,7 +15,7 @@ from droned.commands.table import Role
 from droned.models.policy import AppSpec, Configuration, Launch
 from droned.models.records import AppRecord, InstanceRecord, ServerRecord
 from droned.models.registry import Moment, Registry
-from droned.services.configuring import Configuring
+from droned.services.configuring import Applied, Configuring
 from droned.services.issue_book import IssueBook
 from droned.services.operations import Operations
 from droned.services.processes import Processes
@@ -134,10 +134,10 @@ class Spine:
 
     # --- shorthands
 
-    def configure(self, *apps: AppSpec) -> None:
-        """Put these apps in force."""
+    def configure(self, *apps: AppSpec) -> Applied:
+        """Put these apps in force; what that changed."""
         self.configuration = Configuration(apps={each.name: each for each in apps})
-        result_of(self.configuring.reload("test"))
+        return result_of(self.configuring.reload("test"))
 
     def tell(self, instance: str, message: dict[str, Any]) -> None:
         """The guardian tells something of an instance."""

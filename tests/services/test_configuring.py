@@ -9,8 +9,11 @@ import pytest
 from droned.errors import BadRequest, ConfigurationError
 from droned.models.policy import (
     AppSpec,
+    Configuration,
+    DaemonSettings,
     Launch,
     RestartPolicy,
+    StartBudget,
 )
 from droned.models.records import State, Wanted
 from tests.services.spine import Spine, app, ended, result_of
@@ -31,6 +34,42 @@ def test_only_what_changed_is_touched_by_a_reload(spine: Spine) -> None:
     spine.configure(app("web"), app("db"), app("new"))
     assert spine.spawner.spawned == [("web/0", 1), ("db/0", 1), ("new/0", 1)]
     assert spine.spawner.signals == []
+
+
+def test_a_reload_tells_what_it_changed(spine: Spine) -> None:
+    labels = ("0", "1")
+    spine.configure(app("web", labels=labels), app("api"), app("old"), app("same"))
+    for key in ("web/0", "web/1", "api/0", "old/0", "same/0"):
+        spine.up(key)
+    result_of(spine.command("stop", "web/1"))
+    spine.tell("web/1", ended(1, 15))
+    done = spine.configure(
+        with_command(app("web", labels=labels), "false"),
+        app("api", labels=labels, restart=RestartPolicy(delay_s=5.0)),
+        app("same", origin="somewhere else"),
+        app("new"),
+    )
+    assert (done.added, done.changed, done.removed) == (("new",), ("web", "api"), ("old",))
+    assert done.restarted == ("web/0",), "web/1 is down and is not outdated, and api only changed its policy"
+    assert (done.started, done.stopped) == (("api/1", "new/0"), ("old/0",))
+    assert not done.has_new_settings
+
+
+def test_a_reload_of_the_same_changes_nothing(spine: Spine) -> None:
+    spine.configure(app("web"))
+    version = spine.registry.version
+    done = spine.configure(app("web"))
+    assert (done.version, spine.registry.version) == (version, version)
+    assert (done.added, done.changed, done.removed) == ((), (), ())
+    assert (done.started, done.restarted, done.stopped) == ((), (), ())
+
+
+def test_a_reload_tells_that_only_settings_changed(spine: Spine) -> None:
+    spine.configure(app("web"))
+    settings = DaemonSettings(start_budget=StartBudget(burst=1, per_second=1.0))
+    spine.configuration = Configuration(apps={"web": app("web")}, settings=settings)
+    done = result_of(spine.configuring.reload("test"))
+    assert (done.changed, done.has_new_settings) == ((), True)
 
 
 def test_a_policy_applies_live(spine: Spine) -> None:
@@ -90,6 +129,38 @@ def test_an_app_that_left_goes_with_its_last_instance(spine: Spine) -> None:
     assert spine.registry.app("web") is None
     assert spine.registry.instance("web/0") is None
     assert spine.spawner.forgotten == ["web/0", "web/1"]
+
+
+def test_an_app_without_instances_goes_at_once(spine: Spine) -> None:
+    spine.configure(app("web"), app("none", labels=()), app("old"))
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 0}))
+    spine.tell("web/0", ended(1, 15))
+    assert spine.registry.app("web") is not None
+    done = spine.configure(app("old"))
+    assert done.removed == ("web", "none")
+    assert list(spine.registry.records("app")) == ["old"]
+
+
+def test_an_app_that_stayed_behind_without_instances_goes_with_the_next_reload(spine: Spine) -> None:
+    """As one of a journal from before they went at once."""
+    spine.configure(app("web", labels=()))
+    record = spine.registry.app("web")
+    assert record is not None
+    change = ("app", "web", replace(record, is_removed=True))
+    spine.registry.commit((change,), (), moment=spine.supervision.moment(), actor="test", cause=0)
+    assert spine.configure().removed == ()
+    assert spine.registry.app("web") is None
+
+
+def test_an_app_that_comes_back_after_it_was_scaled_to_nothing_is_as_configured(spine: Spine) -> None:
+    spine.configure(app("web"))
+    spine.up("web/0")
+    result_of(spine.command("scale", counts={"web": 0}))
+    spine.tell("web/0", ended(1, 15))
+    spine.configure()
+    spine.configure(app("web"))
+    assert spine.record("web/0").state is State.STARTING
 
 
 def test_a_refused_configuration_changes_nothing_but_opens_an_issue(spine: Spine) -> None:

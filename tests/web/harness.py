@@ -227,6 +227,7 @@ class Place:
     limits: Limits = field(default_factory=Limits)
     visit: Visit = field(default_factory=Visit)
     pool: IPool = field(default_factory=InlinePool)
+    life: str = "a1"
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -260,7 +261,7 @@ class Place:
             run=self._run,
             kept=self.kept,
         )
-        self.status = StatusBodies(self.registry, "web1", self.clock.wall())
+        self.status = StatusBodies(self.registry, "web1", self.clock.wall(), self.life)
         self.api = Api(
             server="web1",
             registry=self.registry,
@@ -271,6 +272,7 @@ class Place:
             past=Past(self.registry, self.feed, self.journal, self.pool),
             daemon_status=lambda: self.daemon,
             log_paths=lambda key: {"stdout": f"/logs/{key}/stdout", "stderr": f"/logs/{key}/stderr"},
+            output_begins=lambda key: [{"run": 3, "stdout": 0, "stderr": 40}],
         )
         self.root = root(self.api)
         self.site = ApiSite(

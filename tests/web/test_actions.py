@@ -56,8 +56,8 @@ def test_a_command_is_handed_to_the_dispatcher_and_answered_with_its_receipt() -
         "ended_at": None,
         "durable": True,
         "items": [
-            {"instance": "web/0", "goal": "running", "state": "running", "text": ""},
-            {"instance": "web/1", "goal": "running", "state": "running", "text": ""},
+            {"instance": "web/0", "goal": "running", "after_run": 1, "state": "running", "text": ""},
+            {"instance": "web/1", "goal": "running", "after_run": 1, "state": "running", "text": ""},
         ],
     }
     [(request, caller)] = place.requests

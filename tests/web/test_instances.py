@@ -31,7 +31,7 @@ ROW = {
     "started_at": "2026-11-22T12:04:30.000000Z",
     "since": "2026-11-22T12:04:31.000000Z",
     "restarts": 7,
-    "exit": {"code": 1, "signal": None, "at": "2026-11-22T12:04:31.118204Z", "reason": "exited 1"},
+    "exit": {"code": 1, "signal": None, "at": "2026-11-22T12:04:31.118204Z", "reason": "exited 1", "run": 3},
     "next_start_at": "2026-11-22T12:04:43.000000Z",
     "release": None,
     "revision": 1,
@@ -115,17 +115,25 @@ def test_instances_come_and_go_in_configuration_order() -> None:
     assert names == ["web/1", "web/2", "db/0"]
 
 
-@pytest.mark.parametrize("sent", ['"1-0"', 'W/"1-0"', '"9-9", "1-0"', "*"])
+@pytest.mark.parametrize("sent", ['"a1-1-0"', 'W/"a1-1-0"', '"a1-9-9", "a1-1-0"', "*"])
 def test_who_has_the_version_already_is_told_so(sent: str) -> None:
     place = Place()
     client = place.client()
-    assert client.get("/instances").headers["etag"] == '"1-0"'
+    assert client.get("/instances").headers["etag"] == '"a1-1-0"'
     reply = client.get("/instances", If_None_Match=sent)
     assert (reply.status, reply.body) == (304, b"")
-    assert reply.headers["etag"] == '"1-0"'
+    assert reply.headers["etag"] == '"a1-1-0"'
     crashed(place)
     if sent != "*":
         assert client.get("/instances", If_None_Match=sent).status == 200
+
+
+def test_the_same_version_of_another_life_is_another_answer() -> None:
+    """A killed daemon's last versions, which no disk has, are given again to other states."""
+    had = Place().client().get("/instances").headers["etag"]
+    reply = Place(life="b2").client().get("/instances", If_None_Match=had)
+    assert reply.status == 200
+    assert reply.headers["etag"] == '"b2-1-0"'
 
 
 @pytest.mark.parametrize(

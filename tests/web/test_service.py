@@ -65,10 +65,13 @@ def test_the_plugin_makes_the_service_of_what_the_context_has() -> None:
         server_name="web1",
         daemon_status=dict,
         log_paths=lambda key: {},
+        output_begins=lambda key: [],
     )
     service = plugin.make(context)
     assert isinstance(service, ApiService)
     assert service.note == "/run/droned.sock, 0 connections"
+    # Each life of the daemon makes its own, and none takes another's answers for its own.
+    assert service._status.etag != plugin.make(context)._status.etag
 
 
 def test_a_name_is_looked_up_once_and_off_the_reactor() -> None:

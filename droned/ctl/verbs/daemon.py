@@ -11,6 +11,7 @@ import click
 from droned.ctl import daemon_life
 from droned.ctl.listing import View
 from droned.ctl.options import TIME, verb
+from droned.ctl.reloaded import difference
 from droned.ctl.session import Session
 from droned.ctl.table import render
 from droned.ctl.text import escaped
@@ -41,7 +42,8 @@ def status(session: Session) -> int:
         for each in body.get("services") or []
     ]
     if services:
-        console.data(["", *render(("SERVICE", "STATE", "NOTE"), services, width=console.width())])
+        table = render(("SERVICE", "STATE", "NOTE"), services, width=console.width(), folds=True)
+        console.data(["", *table])
     for each in body.get("degraded") or []:
         console.warning(f"degraded: {each}")
     return 0
@@ -98,8 +100,12 @@ def shutdown(session: Session, reason: str) -> int:
 @verb("reload", formats=("table", "json"))
 @reason_option
 def reload(session: Session, reason: str) -> int:
-    """Read the configuration again and apply what changed; a faulty one is refused whole."""
-    return carry_out(session, "daemon-reload", reason=reason)
+    """Read the configuration again, apply what changed and show that; a faulty one is refused whole.
+
+    What runs something outdated is replaced one instance of an app after the
+    other, and not waited for: see status.
+    """
+    return carry_out(session, "daemon-reload", reason=reason, told=difference)
 
 
 @verb("debug", formats=("table", "json"))

@@ -59,10 +59,18 @@ def page(body: Mapping[str, Any], console: Console) -> list[str]:
         cells = [
             [_text(each.get("run")), view.since(each.get("at")), _text(each.get("reason"))] for each in exits
         ]
-        lines += ["", "last exits", *_indented(render(("RUN", "AT", "REASON"), cells, width=console.width()))]
+        width = console.width()
+        table = render(
+            ("RUN", "AT", "REASON"),
+            cells,
+            width=None if width is None else width - len(INDENT),
+            folds=True,
+        )
+        lines += ["", "last exits", *_indented(table)]
     events = body.get("events") or []
     if events:
-        lines += ["", "last events", *_indented(event_table(events, console, with_names=True))]
+        table = event_table(events, console, with_names=True, folds=True, indent=len(INDENT))
+        lines += ["", "last events", *_indented(table)]
     lines += ["", f"version {body.get('version')} of {view.since(body.get('at'))}" + _ago(view)]
     return lines
 

@@ -39,5 +39,5 @@ def command(session: Session, targets: tuple[str, ...], limit: int, since: str |
         events += found
     # Several instances have one history: by version, as it happened.
     events.sort(key=lambda event: (int(event.get("version") or 0), str(event.get("id"))))
-    session.console.data(event_table(events, session.console, with_names=session.headers))
+    session.console.data(event_table(events, session.console, with_names=session.headers, folds=True))
     return 0

@@ -39,7 +39,7 @@ def command(session: Session, targets: tuple[str, ...], condition: str) -> int:
     """
     progress = Progress(session.console)
     try:
-        answer = _awaited(session, targets, condition, progress)
+        first, answer = _awaited(session, targets, condition, progress)
     except KeyboardInterrupt:
         raise Interrupted("interrupted: nothing was changed by waiting") from None
     except TimedOut:
@@ -53,12 +53,14 @@ def command(session: Session, targets: tuple[str, ...], condition: str) -> int:
     elif session.output == "name":
         session.console.data(escaped(str(row.get("instance"))) for row in rows)
     elif not progress.is_drawn and not session.console.quiet:
-        session.console.data(_line(row, condition) for row in rows)
+        session.console.data(_line(row, first.get(str(row.get("instance")), {}), condition) for row in rows)
     return 0
 
 
-def _awaited(session: Session, targets: tuple[str, ...], condition: str, progress: Progress) -> Answer:
-    """The status answer by which the condition is met for all."""
+def _awaited(
+    session: Session, targets: tuple[str, ...], condition: str, progress: Progress
+) -> tuple[Mapping[str, Row], Answer]:
+    """The rows at the beginning, by instance, and the status answer by which the condition is met for all."""
     first: Mapping[str, Row] | None = None
     began = time.monotonic()
     api = session.waiting()
@@ -75,7 +77,7 @@ def _awaited(session: Session, targets: tuple[str, ...], condition: str, progres
         progress.show(rows, time.monotonic() - began)
         _refuse_failed(rows, condition)
         if all(_is_met(row, first.get(str(row.get("instance")), {}), condition) for row in rows):
-            return answer
+            return first, answer
     raise AssertionError("the stream of events ends by an error only")
 
 
@@ -93,12 +95,22 @@ def _refuse_failed(rows: list[Row], condition: str) -> None:
     failed = [row for row in rows if row.get("state") == "failed"]
     if condition == "running" and failed:
         key = failed[0].get("instance")
+        why = "; ".join(
+            dict.fromkeys(filter(None, (str(failed[0].get("note") or ""), exit_reason(failed[0]))))
+        )
         raise WorkFailed(
-            f"cannot wait for {key} to run: it failed: {exit_reason(failed[0]) or 'given up'}\n"
-            f"see: dronectl why {key}"
+            f"cannot wait for {key} to run: it failed: {why or 'given up'}\nsee: dronectl why {key}"
         )
 
 
-def _line(row: Row, condition: str) -> str:
-    said = exit_reason(row) if condition == "exit" else str(row.get("state"))
-    return f"{escaped(str(row.get('instance')))} {escaped(said)}".rstrip()
+def _line(row: Row, first: Row, condition: str) -> str:
+    """`web/0 running`; for `exit` how the run ended that was on when the wait began, if one was."""
+    ended = row.get("exit")
+    is_its_end = (
+        condition == "exit"
+        and first.get("pid") is not None
+        and isinstance(ended, dict)
+        and ended.get("run") == first.get("run")
+    )
+    said = exit_reason(row) if is_its_end else str(row.get("state"))
+    return f"{escaped(str(row.get('instance')))} {escaped(said)}"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from droned.ctl.console import Console
-from droned.ctl.happened import NAMES, cells_of, painted_type
+from droned.ctl.happened import event_table
 from droned.ctl.listing import View, note_of
 from droned.ctl.naming import paths_of
 from droned.ctl.options import targets_argument, verb
 from droned.ctl.session import Session
-from droned.ctl.table import render
+from droned.ctl.table import HARD_SPACE
 from droned.ctl.text import escaped
+
+BEGAN = f"  <-{HARD_SPACE}began{HARD_SPACE}here"
 
 
 @verb("why")
@@ -38,18 +38,7 @@ def command(session: Session, targets: tuple[str, ...]) -> int:
         note = note_of(row, View(time.time() if console.is_terminal else None))
         state = console.state(escaped(str(row.get("state"))))
         console.data([f"{escaped(str(row.get('instance')))} {state}" + (f" ({note})" if note else "")])
-        console.data(_chain(body.get("chain") or [], console, with_names=session.headers))
+        chain = body.get("chain") or []
+        mark = BEGAN if len(chain) > 1 else ""
+        console.data(event_table(chain, console, with_names=session.headers, folds=True, last_mark=mark))
     return 0
-
-
-def _chain(chain: Sequence[dict[str, Any]], console: Console, *, with_names: bool) -> list[str]:
-    cells = [cells_of(event, console) for event in chain]
-    if len(cells) > 1:
-        cells[-1][-1] += "  <- began here"
-    return render(
-        NAMES,
-        cells,
-        with_names=with_names,
-        width=console.width(),
-        paint=lambda name, text: painted_type(console, name, text),
-    )
