@@ -17,7 +17,7 @@ class IGuardianLink(Interface):
     boot_id = Attribute("this boot of the kernel, known with the table")
     state_id = Attribute("the state folder's id, as the tokens and cgroups of apps carry it")
     head = Attribute("newest journal head that was acknowledged: (version, digest), or None")
-    lacking = Attribute('what this host lacks, of "cgroup", "pidfd", "subreaper"')
+    lacking = Attribute('what this host lacks, of "cgroup", "pidfd", "posix_spawn", "subreaper"')
     is_connected = Attribute("whether there is a guardian to talk to")
     is_unresponsive = Attribute("whether it was silent for five seconds")
     on_unresponsive = Attribute("called with that flag when it changes")

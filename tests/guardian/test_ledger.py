@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droned.guardian.ledger import Ledger, Memory, end_line, load, recall, start_line, start_prefix
+from droned.guardian.ledger import (
+    Ledger,
+    Memory,
+    end_line,
+    intent_line,
+    load,
+    recall,
+    start_entry,
+    start_line,
+    start_prefix,
+)
 from droned.guardian.runs import Run, Table
 
 HEADER = b'{"boot":"b-1","ledger":1}\n'
@@ -43,6 +53,30 @@ def test_a_failed_start_without_a_line_of_its_own_is_known_by_its_end() -> None:
     memory = recall(HEADER + end_line(failed))
     assert memory.runs["web/0", 3].failure == {"stage": "user", "errno": 2}
     assert memory.last_runs == {"web/0": 3}
+
+
+def test_what_was_meant_is_open_until_its_start_or_end_is_told() -> None:
+    failed = ended(2, None)
+    failed.failure = {"stage": "exec", "errno": 2}
+    content = HEADER + b"".join(intent_line("web/0", number) for number in (1, 2, 3)) + start_line(run(1))
+    memory = recall(content + end_line(failed))
+    assert list(memory.intended) == [("web/0", 3)]
+    assert memory.last_runs == {"web/0": 3}
+    assert memory.damaged == 0
+    assert not recall(content + b'{"ack":[["web/0",3],["web/0",2]],"head":null}\n').intended
+
+
+def test_a_spawners_line_is_the_guardians_line() -> None:
+    assert start_entry("web/0", 1, 4001, 77, 10.5) == start_line(run(1))
+
+
+def test_a_run_without_a_process_yet_is_written_anew_as_meant(tmp_path: Path) -> None:
+    table = Table()
+    table.add(run(1, pid=0))
+    book = Ledger(str(tmp_path / "ledger"), {"boot": "b"})
+    book.rewrite(table, None)
+    memory = load(str(tmp_path / "ledger"))
+    assert (list(memory.intended), memory.runs) == ([("web/0", 1)], {})
 
 
 def test_the_childs_line_is_the_guardians_line() -> None:

@@ -20,6 +20,17 @@ def over(table: Table, run: Run, status: int | None = 0) -> None:
     table.reaped(run)
 
 
+def test_a_run_that_is_yet_to_be_born_bars_others_and_has_no_pid() -> None:
+    table = Table()
+    run = Run("web/0", 1, 0, 1.0)
+    table.add(run)
+    assert table.refusal("web/0", 2) is not None
+    assert table.by_pid == {}
+    run.pid = 7
+    table.born(run)
+    assert table.by_pid == {7: run}
+
+
 def test_a_second_life_and_an_old_number_are_refused() -> None:
     table = Table()
     run = started(table, "web/0", 2)

@@ -13,7 +13,10 @@ import pytest
 from tests.guardian.harness import Guarded, guarded, is_alive, launch, until
 
 pytestmark = pytest.mark.live
-WITHOUT = ["", "pidfd", "cgroup", "cgroup,pidfd", "cgroup,subreaper", "cgroup,pidfd,subreaper"]
+WITHOUT = [
+    "", "pidfd", "posix_spawn", "cgroup", "cgroup,pidfd", "cgroup,subreaper",
+    "cgroup,pidfd,posix_spawn,subreaper",
+]  # fmt: skip
 # A process of a session of its own, whose parent is gone, and the same with an empty environment.
 ESCAPED = "(setsid sleep 666 &) ; (setsid env -i /bin/sleep 667 &) ; "
 

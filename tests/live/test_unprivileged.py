@@ -179,7 +179,7 @@ def test_a_state_folder_that_may_not_be_written_is_refused_in_one_line(home: Pat
 
 def test_without_cgroups_pidfds_and_subreaper_it_does_its_work(droned: Droned) -> None:
     droned.configure(APPS)
-    droned.start(environ={"DRONED_WITHOUT": "cgroup,pidfd,subreaper"})
+    droned.start(environ={"DRONED_WITHOUT": "cgroup,pidfd,posix_spawn,subreaper"})
     names = ("web/0", "web/1", "tree/0")
     before = droned.until_state("running", of=names)
     os.kill(before["web/0"]["pid"], signal.SIGKILL)

@@ -257,7 +257,7 @@ class Welcome(TypedDict):
     head: Head | None
     shutdown: bool
     parked: list[str]
-    lacking: list[str]  # of "cgroup", "pidfd", "subreaper"
+    lacking: list[str]  # of "cgroup", "pidfd", "posix_spawn", "subreaper"
 
 
 class Table(TypedDict):
