@@ -57,6 +57,9 @@ class Adoptions:
         for run in memory.runs.values():
             if run.state == "ended":
                 run.is_reaped = True
+                if memory.boot_id != boot_id:
+                    run.leftovers = 0
+                run.adopted = run.leftovers > 0  # what it has left behind hangs below others now
                 self._table.add(run)
             elif memory.boot_id != boot_id:
                 run.is_reaped = True
@@ -66,6 +69,7 @@ class Adoptions:
                 run.adopted = True
                 self._table.add(run)
                 self.watch(run)
+        self._table.acknowledge([list(key) for key in memory.acknowledged])
         if memory.intended:
             self._find(memory, boot_id)
 

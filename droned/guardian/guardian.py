@@ -74,6 +74,7 @@ class Guardian:
             self.loop,
             groups,
             descriptors,
+            book,
             place.state_id,
             self.tell,
             gets_orphans=self._gets_orphans,

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from droned.guardian import kernel
-from droned.guardian.runs import Run, Table
+from droned.guardian.runs import Key, Run, Table
 from droned.guardian.wire import Head, encode
 
 FILE_BYTES = 4 * 1024 * 1024
@@ -28,17 +28,19 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Memory:
-    """What a ledger tells: its header, the runs not yet acknowledged, the count of unreadable lines.
+    """What a ledger tells: its header, the runs that still matter, the count of unreadable lines.
 
-    `intended` are the runs of which it does not tell whether they came to be, in their order.
+    `intended` are the runs of which it does not tell whether they came to be, in
+    their order; `acknowledged` those that are kept only for what they have left.
     """
 
-    __slots__ = ("damaged", "head", "header", "intended", "last_runs", "runs")
+    __slots__ = ("acknowledged", "damaged", "head", "header", "intended", "last_runs", "runs")
 
     def __init__(self) -> None:
         self.header: dict[str, Any] = {}
-        self.runs: dict[tuple[str, int], Run] = {}
-        self.intended: dict[tuple[str, int], None] = {}
+        self.runs: dict[Key, Run] = {}
+        self.intended: dict[Key, None] = {}
+        self.acknowledged: set[Key] = set()
         self.last_runs: dict[str, int] = {}
         self.head: Head | None = None
         self.damaged = 0
@@ -47,6 +49,23 @@ class Memory:
     def boot_id(self) -> str:
         """The boot for which it counts."""
         return str(self.header.get("boot", ""))
+
+    def acknowledge(self, key: Key) -> None:
+        """The end of this run is kept elsewhere; what it has left behind is not."""
+        self.intended.pop(key, None)
+        run = self.runs.get(key)
+        if run is not None and run.leftovers:
+            self.acknowledged.add(key)
+        else:
+            self.runs.pop(key, None)
+
+    def tree_gone(self, key: Key) -> None:
+        """Nothing is left of this run."""
+        if key in self.runs:
+            self.runs[key].leftovers = 0
+        if key in self.acknowledged:
+            self.acknowledged.discard(key)
+            del self.runs[key]
 
 
 def recall(content: bytes) -> Memory:
@@ -89,7 +108,7 @@ def _take(memory: Memory, entry: dict[str, Any]) -> None:
         case {"spawn": [str(instance), int(number)]}:
             memory.intended[instance, number] = None
             memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
-        case {"end": [str(instance), int(number), status, float() | int() as at, failure]}:
+        case {"end": [str(instance), int(number), status, float() | int() as at, failure, *more]}:
             memory.intended.pop((instance, number), None)
             found = memory.runs.get((instance, number))
             if found is None:  # it failed before its line could be written, or another was torn
@@ -99,12 +118,14 @@ def _take(memory: Memory, entry: dict[str, Any]) -> None:
             found.ended_at = float(at)
             found.status = status if isinstance(status, int) else None
             found.seen = found.status is not None
+            found.leftovers = int(more[0]) if more else 0
             if failure is not None:
                 found.failure = {"stage": str(failure[0]), "errno": int(failure[1])}
+        case {"gone": [str(instance), int(number)]}:
+            memory.tree_gone((instance, number))
         case {"ack": [*pairs], **rest}:
             for instance, number in pairs:
-                memory.runs.pop((instance, number), None)
-                memory.intended.pop((instance, number), None)
+                memory.acknowledge((instance, number))
             head = rest.get("head")
             if head is not None:
                 memory.head = {"version": int(head["version"]), "digest": str(head["digest"])}
@@ -139,7 +160,13 @@ def intent_line(instance: str, run: int) -> bytes:
 def end_line(run: Run) -> bytes:
     """The line of an end, or of a start that failed."""
     failure = [run.failure["stage"], run.failure["errno"]] if run.failure is not None else None
-    return b"%s\n" % encode({"end": [run.instance, run.run, run.status, run.ended_at, failure]}).encode()
+    end = [run.instance, run.run, run.status, run.ended_at, failure, run.leftovers]
+    return b"%s\n" % encode({"end": end}).encode()
+
+
+def gone_line(run: Run) -> bytes:
+    """The line that says that nothing is left of a run any more."""
+    return b"%s\n" % encode({"gone": [run.instance, run.run]}).encode()
 
 
 class Ledger:
@@ -244,6 +271,9 @@ class Ledger:
                 yield intent_line(run.instance, run.run)
             if run.state == "ended":
                 yield end_line(run)
+        kept = table.kept_for_leftovers()
+        if kept:
+            yield encode({"ack": kept}).encode() + b"\n"
 
     def acknowledged(self, pairs: Iterable[tuple[str, int]], head: Head | None) -> None:
         """These ends are kept elsewhere now."""

@@ -175,6 +175,10 @@ class Table:
                 self._let_go(run)
         return gone
 
+    def kept_for_leftovers(self) -> list[Key]:
+        """The runs that are acknowledged and still here."""
+        return [key for key in self._acknowledged if key in self.runs]
+
     def _let_go(self, run: Run) -> None:
         """Drop a run that is acknowledged, reaped, and without leftovers that somebody waits for."""
         if run.key in self._acknowledged and run.is_reaped and not run.leftovers:

@@ -23,6 +23,7 @@ from droned.guardian import kernel, loop, processes
 from droned.guardian.cgroups import Cgroups
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.housing import Housing
+from droned.guardian.ledger import Ledger, gone_line
 from droned.guardian.orphans import Orphans
 from droned.guardian.runs import Run, Table
 from droned.guardian.wire import Message
@@ -43,6 +44,7 @@ class Trees:
         waits: loop.Loop,
         cgroups: Cgroups | None,
         descriptors: Descriptors,
+        book: Ledger,
         state_id: str,
         tell: Callable[[Message], None],
         *,
@@ -52,6 +54,7 @@ class Trees:
         self._loop = waits
         self._cgroups = cgroups
         self._descriptors = descriptors
+        self._ledger = book
         self._tell = tell
         self._gets_orphans = gets_orphans
         self._has_pidfd = kernel.has_pidfd()
@@ -107,7 +110,7 @@ class Trees:
         self._sweeps.pop(run.instance, None)
         if before is not None:
             self._stop_watching(run.instance)
-            self._table.tree_gone(before)
+            self._tree_gone(before)
         if self._housing is not None and not run.is_housed:
             self._housing.move(run)
 
@@ -187,8 +190,12 @@ class Trees:
         del self._awaited[instance]
         self._stop_watching(instance)
         self.orphans.forget_main(run)
-        self._table.tree_gone(run)
+        self._tree_gone(run)
         self._tell({"type": "tree_gone", "instance": run.instance, "run": run.run})
+
+    def _tree_gone(self, run: Run) -> None:
+        self._table.tree_gone(run)
+        self._ledger.append(gone_line(run))
 
     def _stop_watching(self, instance: str) -> None:
         fd = self._events.pop(instance, -1)

@@ -11,6 +11,7 @@ from droned.guardian.ledger import (
     Ledger,
     Memory,
     end_line,
+    gone_line,
     intent_line,
     load,
     recall,
@@ -64,6 +65,34 @@ def test_what_was_meant_is_open_until_its_start_or_end_is_told() -> None:
     assert memory.last_runs == {"web/0": 3}
     assert memory.damaged == 0
     assert not recall(content + b'{"ack":[["web/0",3],["web/0",2]],"head":null}\n').intended
+
+
+def test_what_is_left_of_a_run_outlives_its_acknowledgement() -> None:
+    left = ended(1)
+    left.leftovers = 3
+    content = HEADER + start_line(run(1)) + end_line(left)
+    assert recall(content).runs["web/0", 1].leftovers == 3
+    content += b'{"ack":[["web/0",1]],"head":null}\n'
+    memory = recall(content)
+    assert (memory.runs["web/0", 1].leftovers, memory.acknowledged) == (3, {("web/0", 1)})
+    memory = recall(content + gone_line(left))
+    assert (memory.runs, memory.acknowledged, memory.damaged) == ({}, set(), 0)
+
+
+def test_an_end_of_the_release_before_tells_of_nothing_left() -> None:
+    line = b'{"end":["web/0",1,256,11.5,null]}\n'
+    assert recall(HEADER + start_line(run(1)) + line).runs["web/0", 1].leftovers == 0
+
+
+def test_leftovers_are_in_a_ledger_written_anew(tmp_path: Path) -> None:
+    table = Table()
+    left = ended(1)
+    left.leftovers, left.is_reaped = 2, True
+    table.add(left)
+    table.acknowledge([["web/0", 1]])
+    Ledger(str(tmp_path / "ledger"), {"boot": "b"}).rewrite(table, None)
+    memory = load(str(tmp_path / "ledger"))
+    assert (memory.runs["web/0", 1].leftovers, memory.acknowledged) == (2, {("web/0", 1)})
 
 
 def test_a_spawners_line_is_the_guardians_line() -> None:

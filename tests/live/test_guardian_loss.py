@@ -68,6 +68,34 @@ def test_an_end_in_the_gap_between_two_guardians_is_told_with_its_status(world: 
     assert statuses == [number << 8 if knows else None for number in range(10)]
 
 
+@pytest.mark.parametrize("lacking", ["", "cgroup", "cgroup,subreaper"])
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_what_an_ended_run_has_left_behind_is_not_forgotten(
+    world: Guarded, lacking: str, acknowledged: bool
+) -> None:
+    """Nothing is said to be gone before it is, however many guardians that takes."""
+    stub = linked(world, env={"DRONED_WITHOUT": lacking})
+    length = f"661.{os.getpid()}"
+    stub.run("web/0", 1, launch("/bin/sh", "-c", f"(trap '' TERM; exec sleep {length}) & sleep 0.3"))
+    assert stub.expect("ended", instance="web/0")["leftovers"] == 1
+    if acknowledged:
+        stub.send("ack", ended=[["web/0", 1]], head={"version": 1, "digest": "d"})
+    for _ in range(2):
+        stub.send("signal", instance="web/0", run=1, signal=15, to="tree")
+        assert stub.expect("signalled", signal=15)["delivered"] == 1
+        world.signal(signal.SIGKILL)
+        replaced(world, stub)
+    time.sleep(0.6)
+    stub.send("signal", instance="web/0", run=1, signal=9, to="tree")
+    assert stub.expect("signalled", signal=9)["delivered"] == 1
+    assert not [message for message in stub.heard if message["type"] == "tree_gone"]
+    stub.expect("tree_gone", instance="web/0", run=1)
+    world.signal(signal.SIGKILL)
+    replaced(world, stub)
+    time.sleep(0.3)
+    assert not [message for message in stub.heard if message["type"] == "tree_gone"]
+
+
 def test_orders_and_parked_descriptors_survive_the_loss(world: Guarded) -> None:
     """What was ordered while there was no guardian is done by the next; what was parked is there."""
     (world.folder / "file").write_text("kept")
