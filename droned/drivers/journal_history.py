@@ -62,11 +62,13 @@ class JournalHistory:
             if count <= 0:
                 return
 
-    def verify(self) -> Iterator[str | None]:
-        """Check the whole chain: None for each slice that is sound, a sentence for each damage."""
+    def verify(self, until: int | None = None) -> Iterator[str | None]:
+        """Check the chain up to version `until`: None for each sound slice, a sentence for each damage."""
         version: int | None = None
         digest = b""
         for first, following in self._segments():
+            if until is not None and first > until:
+                return
             name = segment_name(first)
             head: SegmentHead | None = None
             for frames in self._frames(first, following):
@@ -77,6 +79,8 @@ class JournalHistory:
                             version, digest = first - 1, frame.previous
                     if not frame.is_record:
                         continue
+                    if until is not None and frame.version > until:
+                        return
                     if version is not None and not (head is not None and head.has_holes):
                         if frame.version != version + 1:
                             yield f"{name}: version {frame.version} follows version {version}"

@@ -106,6 +106,7 @@ class JournalService(Service):
         self._idle: Deferred[None] | None = None
         self._since_snapshot = 0
         self._bytes_since_snapshot = 0
+        self._opened_at = 0
         self._batches = 0
         self._last_batch_s = 0.0
 
@@ -130,6 +131,7 @@ class JournalService(Service):
         if opened.damage:
             # The next opening should not have to make sense of the damage again.
             self._bytes_since_snapshot = SNAPSHOT_BYTES
+        self._opened_at = self._durable
         self._is_open = True
         return opened
 
@@ -381,7 +383,8 @@ class JournalService(Service):
         self._runner(self._verify(), "the check of the journal's old segments")
 
     async def _verify(self) -> None:
-        found = self._history.verify()
+        # What this daemon has written itself it need not read again.
+        found = self._history.verify(self._opened_at)
         end = object()
         while not self._is_closed and (said := await self._pool.run(next, found, end)) is not end:
             if said is not None:

@@ -338,6 +338,18 @@ def test_old_segments_are_verified_in_the_background(
     assert again.told[0][1].startswith("journal-00000000000000000001.seg: version")
 
 
+def test_what_this_daemon_has_written_itself_is_not_read_again(
+    folder: MemoryFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("droned.drivers.journal_files.SEGMENT_BYTES", 5000)
+    running = Running(folder)
+    for _ in range(60):
+        running.step()
+    folder.files["journal-00000000000000000001.seg"].content[1500] ^= 4
+    running.tick(65.0)
+    assert running.told == []
+
+
 def test_a_repaired_journal_passes_the_check(folder: MemoryFolder) -> None:
     running = Running(folder)
     for _ in range(30):
