@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from droned.commands.dispatcher import Dispatcher
-from droned.config import launch_order
-from droned.daemon.first_start import read_configuration
-from droned.daemon.limits import most_instances
+from droned.config import launch_order, load
+from droned.daemon.limits import most_instances, too_many
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
+from droned.drivers.config_files import read_sources
 from droned.drivers.guardian import GuardianLink
 from droned.drivers.journal_files import JournalFiles
 from droned.drivers.journal_folder import Folder
@@ -150,7 +150,12 @@ class Parts:
         return await self.pool.run(self._load)
 
     def _load(self) -> Configuration:
-        configuration = read_configuration(self.options, os.getuid(), self.environ)
+        sources = read_sources(self.options.config, uid=os.getuid())
+        configuration = load(sources, self.options.sets, self.environ)
+        count = sum(len(spec.labels) for spec in configuration.apps.values())
+        problem = too_many(count, self.options.reactor)
+        if problem is not None:
+            raise ConfigurationError(f"cannot use the configuration: {problem}")
         path = self._socket_of(configuration.settings)
         if self.services is not None and self.services["api"].state == "running" and path != self.socket_path:
             try:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from droned.daemon.background import go_to_background
-from droned.daemon.first_start import check_first, is_first
 from droned.daemon.options import RunOptions, run_options
 from droned.errors import BadRequest, CannotRun, DronedError
 from droned.models.version import VERSION
@@ -60,8 +59,6 @@ def _become_guardian(options: RunOptions) -> None:
     state = options.state_dir
     if not os.path.exists(options.config):
         raise CannotRun(f"cannot find the configuration {options.config}: give a file or folder with -c")
-    if is_first(options):
-        check_first(options, os.getuid(), os.environ)
     try:
         os.makedirs(state, mode=0o750, exist_ok=True)
         if not os.access(state, os.R_OK | os.W_OK | os.X_OK):

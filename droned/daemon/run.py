@@ -23,7 +23,6 @@ from twisted.internet.defer import ensureDeferred
 
 from droned.daemon.build import Parts
 from droned.daemon.ending import HAS_PROCESS, Ending
-from droned.daemon.first_start import refusal
 from droned.daemon.limits import raise_descriptor_limit, too_many
 from droned.daemon.log import begin_log
 from droned.daemon.options import RunOptions
@@ -165,7 +164,8 @@ class Daemon:
         """
         parts = self._parts
         if isinstance(self._configuration, ConfigurationError):
-            raise refusal(self._configuration)
+            # Every problem on a line of its own.
+            raise CannotRun(self._configuration.whole)
         assert self._configuration is not None
         parts.settings_changed(self._configuration.settings)
         await parts.pool.run(try_to_listen, parts.socket_path)

