@@ -73,13 +73,20 @@ class Droned:
         fresh.rename(self.config_path)
 
     def start(
-        self, *options: str, environ: Mapping[str, str | None] | None = None, wait: bool = True
+        self,
+        *options: str,
+        environ: Mapping[str, str | None] | None = None,
+        wait: bool = True,
+        under: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
-        """`droned run` in the foreground, as an init would; in control on return unless `wait` is off."""
+        """`droned run` in the foreground, as an init would; in control on return unless `wait` is off.
+
+        `under` is the command that executes it, such as `prlimit`.
+        """
         places = ("-c", str(self.config_path), "--state", str(self.state_dir), "--socket", str(self.socket))
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*in_tree("droned"), "run", *places, *options],
+                [*under, *in_tree("droned"), "run", *places, *options],
                 cwd=self.folder,
                 env=environment(environ),
                 stdin=subprocess.DEVNULL,

@@ -211,6 +211,7 @@ class Daemon:
             if given:
                 parts.supervision.commit(given, actor=SELF, cause=self._server().cause)
         parts.supervision.resume()
+        parts.watch_room()
         parts.operations.register(parts.dispatcher)
         self._orders.register(parts.dispatcher)
         if self._damage:

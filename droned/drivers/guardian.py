@@ -58,9 +58,10 @@ class GuardianLink:
         reactor: Any,
         release: str,
         environ: Mapping[str, str],
+        runs: HeldRuns,
         ended: Callable[[], None] = cut_off,
     ) -> None:
-        """`environ` is what a successor gets; `ended` is called when another daemon has our place."""
+        """`environ` and `runs` are for a successor; `ended` is called when another daemon has our place."""
         sock.setblocking(False)
         self._sock: socket.socket | None = sock
         self._identity = identity
@@ -83,7 +84,7 @@ class GuardianLink:
         self._successor = 0
         self._losses = 0
         self._connected_at = reactor.seconds()
-        self._runs = HeldRuns()
+        self._runs = runs
         self._awaited = Awaited()
         self._parked: dict[str, int] = {}
         self._unsent: list[Mapping[str, Any]] = []
@@ -102,14 +103,14 @@ class GuardianLink:
 
     @classmethod
     def from_environment(
-        cls, environ: MutableMapping[str, str], *, reactor: Any, release: str
+        cls, environ: MutableMapping[str, str], *, reactor: Any, release: str, runs: HeldRuns
     ) -> GuardianLink:
         """The link that the guardian has put into `environ`, where it is removed. KeyError without one."""
         identity = GuardianIdentity.taken_from(environ)
         os.set_inheritable(identity.lock_fd, False)
         sock = socket.socket(fileno=int(environ.pop("DRONED_GUARDIAN_FD")))
         sock.set_inheritable(False)
-        return cls(sock, identity, reactor=reactor, release=release, environ=environ)
+        return cls(sock, identity, reactor=reactor, release=release, environ=environ, runs=runs)
 
     # ---- what the daemon calls
 

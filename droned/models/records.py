@@ -160,6 +160,7 @@ class IssueKind(enum.StrEnum):
     SERVICE_FAILED = "service-failed"
     ORPHANS = "orphans"
     GUARDIAN = "guardian"
+    DESCRIPTORS = "descriptors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from droned.drivers.guardian import GuardianLink
-from droned.drivers.successor import GuardianIdentity, is_alive
+from droned.drivers.successor import GuardianIdentity, HeldRuns, is_alive
 from droned.guardian import wire
 from tests.guardian.harness import launch, start_time
 
@@ -33,6 +33,7 @@ class Other:
             reactor=self.reactor,
             release="0",
             environ={},
+            runs=HeldRuns(None),
             ended=lambda: self.ended.append(True),
         )
         self.link.begin(self.heard.append, self._turn_ended)
