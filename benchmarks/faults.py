@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.run import say
 from tests.faults import programs
-from tests.faults.scenarios import daemon_kills, exits, guardian_kills, hang, trees
+from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, trees
 from tests.faults.verdict import Verdict
 
 DRONED = (str(programs.ROOT / "bin" / "droned"),)
@@ -51,6 +51,14 @@ def _starved(small: bool) -> Verdict:
     return hang.starved(hang.Size(hogged_s=20.0 if small else 600.0), DRONED)
 
 
+def _restarts(small: bool) -> Verdict:
+    return goings.restarted(goings.Size(rounds=5 if small else 20), DRONED)
+
+
+def _shutdowns(small: bool) -> Verdict:
+    return goings.shut_down(goings.Size(rounds=3 if small else 20), DRONED)
+
+
 def _trees(small: bool) -> Verdict:
     return trees.run(trees.Size(trees=10 if small else 100), DRONED)
 
@@ -80,6 +88,18 @@ FAULT_ROWS: tuple[FaultRow, ...] = (
         title="kill -9 of guardian and daemon, 20×, then run again",
         target="the same",
         run=_both_kills,
+    ),
+    FaultRow(
+        name="restarts",
+        title="kill -9 of the daemon in the middle of `daemon restart`, 20×",
+        target="in control again; no app notices",
+        run=_restarts,
+    ),
+    FaultRow(
+        name="shutdowns",
+        title="kill -9 of the daemons of a `daemon shutdown`, 2× in each of 20",
+        target="it comes to its end; every app ends once and none is begun again",
+        run=_shutdowns,
     ),
     FaultRow(name="hung", title="SIGSTOP of the daemon", target="in control again within 10 s", run=_hung),
     FaultRow(name="starved", title="8 CPU hogs for 10 min", target="0 false replacements", run=_starved),

@@ -146,6 +146,11 @@ class GuardianLink:
             self._is_ready = True
             self.deliver()
 
+    @property
+    def guardian_id(self) -> str:
+        """What names the present guardian on this boot: `pid.start time`."""
+        return f"{self.guardian_pid}.{self._guardian_start_time}"
+
     def flush(self) -> None:
         """Send what waits now, as far as the socket takes it."""
         if self._outbox:

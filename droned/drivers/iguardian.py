@@ -14,6 +14,7 @@ class IGuardianLink(Interface):
     """The way to the guardian, whoever that is just now. Messages are those of `droned.guardian.wire`."""
 
     guardian_pid = Attribute("pid of the present guardian")
+    guardian_id = Attribute("what names it on this boot, `pid.start time`")
     boot_id = Attribute("this boot of the kernel, known with the table")
     state_id = Attribute("the state folder's id, as the tokens and cgroups of apps carry it")
     head = Attribute("newest journal head that was acknowledged: (version, digest), or None")

@@ -49,6 +49,11 @@ class FakeGuardian:
 
     # ---- the daemon's side
 
+    @property
+    def guardian_id(self) -> str:
+        """The pid says it here."""
+        return f"{self.guardian_pid}.1"
+
     def begin(self, received: Received, turn_ended: Callable[[], None] | None = None) -> None:
         """Take the daemon's callbacks; the table is there with the next turn."""
         self._received, self._turn_ended = received, turn_ended

@@ -10,6 +10,7 @@
  *        no reader, and so disturbs what is measured least.
  * MODE   pause                 waits; obeys TERM as the kernel does by default
  *        ignore-term           waits; only KILL ends it
+ *        linger MS             waits; ends with 0 so long after TERM, as a program that finishes its work first
  *        exit CODE AFTER_MS    ends with CODE (7), by a signal (s9) or in a way chosen by its pid (any)
  *        on-usr1 CODE          the same, as soon as it gets the signal USR1
  *        segv AFTER_MS         ends by a real access violation
@@ -132,8 +133,8 @@ int main(int argc, char **argv)
     else if (strcmp(mode, "background") == 0)
         end = "0";
     sigemptyset(&awaited);
-    sigaddset(&awaited, SIGUSR1);
-    if (strcmp(mode, "on-usr1") == 0)
+    sigaddset(&awaited, strcmp(mode, "linger") == 0 ? SIGTERM : SIGUSR1);
+    if (strcmp(mode, "on-usr1") == 0 || strcmp(mode, "linger") == 0)
         sigprocmask(SIG_BLOCK, &awaited, NULL);
     if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0)
         signal(SIGTERM, SIG_IGN);
@@ -148,6 +149,11 @@ int main(int argc, char **argv)
     if (strcmp(mode, "on-usr1") == 0 && argc > 4) {
         sigwait(&awaited, &taken);
         end_as(end);
+    }
+    if (strcmp(mode, "linger") == 0) {
+        sigwait(&awaited, &taken);
+        sleep_ms(number);
+        return 0;
     }
     if (strcmp(mode, "segv") == 0) {
         struct rlimit no_core = {0, 0};
