@@ -3,19 +3,30 @@
 `lock` is held by flock through one open file that guardian, daemon and
 successors share and apps never get: while one of them lives nobody else can
 take the folder. `guardian/guardian.json` tells who the guardian is.
+
+A folder that is held is given up at once, with two exceptions. Its guardian
+was lost: then the daemon brings another in a moment, or it hangs and is ended.
+And a service manager waits with us: it would only start us again, so we look
+for a minute whether the folder becomes free.
 """
 
 import fcntl
 import json
 import os
+import signal
 import time
 from typing import Any
 
-from droned.guardian import processes
+from droned.guardian import holders, processes
+from droned.guardian.notify import Notify
 from droned.guardian.wire import PROTOCOL
 
 _DYING_S = 1.0
+_HANGS_S = 10.0
+_KILLED_S = 5.0
+_MANAGED_S = 60.0
 _LOOK_S = 0.02
+_LOOK_LATER_S = 0.25
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -52,17 +63,40 @@ class Place:
             os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
             0o600,
         )
-        until = time.monotonic() + _DYING_S
+        self._get(fd)
+        self.lock_fd = fd
+
+    def _get(self, fd: int) -> None:
+        """Wait for the lock as long as there is hope. Raises PlaceTaken."""
+        began = time.monotonic()
+        manager = Notify()
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
-                # A holder that was just killed lets go in a moment.
-                if self._holder_lives() or time.monotonic() >= until:
-                    raise PlaceTaken(f"cannot use {self.state_dir}: {self._holder()} holds it") from None
-            time.sleep(_LOOK_S)
-        self.lock_fd = fd
+                taken = PlaceTaken(f"cannot use {self.state_dir}: {self._holder()} holds it")
+            waited_s = time.monotonic() - began
+            if waited_s >= self._patience_s(waited_s, manager.is_there):
+                raise taken
+            manager.status(f"waits: {taken}")
+            if _is_told_to_go(_LOOK_S if waited_s < _DYING_S else _LOOK_LATER_S):
+                raise taken
+
+    def _patience_s(self, waited_s: float, is_managed: bool) -> float:
+        """How long to wait in all, for all that is known after `waited_s`; a daemon that hangs is ended."""
+        patience_s = _MANAGED_S if is_managed else 0.0
+        if self._holder_lives():
+            return patience_s
+        if waited_s < _DYING_S:
+            return _DYING_S  # a holder that was just killed lets go in a moment
+        path = os.path.join(self.state_dir, "lock")
+        found = holders.holders(path)
+        if any(map(holders.is_guardian, found)):
+            return patience_s  # one that could not say who it is, or is about to
+        if waited_s >= _HANGS_S:
+            holders.end(found, path)
+        return max(patience_s, _HANGS_S + _KILLED_S)
 
     def inherit(self, fd: int) -> None:
         """Take the open lock of a guardian that was lost. Raises PlaceTaken when it is not that."""
@@ -124,3 +158,8 @@ def _replace(path: str, text: str, mode: int) -> None:
     with open(fd, "w", encoding="ascii") as file:
         file.write(text)
     os.rename(new, path)
+
+
+def _is_told_to_go(within_s: float) -> bool:
+    """Wait so long for a signal that ends us: all are blocked, and read only once there is a guardian."""
+    return signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, within_s) is not None
