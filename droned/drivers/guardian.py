@@ -99,7 +99,6 @@ class GuardianLink:
         """Whether an ordered stop was going on when we came."""
         self.is_connected = False
         self.is_unresponsive = False
-        self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
 
     @classmethod
     def from_environment(
@@ -309,12 +308,10 @@ class GuardianLink:
             self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._is_silent)
         if self.is_unresponsive:
             self.is_unresponsive = False
-            self.on_unresponsive(False)
 
     def _is_silent(self) -> None:
         self.is_unresponsive = True
         self.log.error("the guardian (pid {pid}) does not answer", pid=self.guardian_pid)
-        self.on_unresponsive(True)
 
     def _take(self, message: Any, fds: tuple[int, ...]) -> None:
         self._heard()

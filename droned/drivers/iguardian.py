@@ -21,7 +21,6 @@ class IGuardianLink(Interface):
     lacking = Attribute('what this host lacks, of "cgroup", "pidfd", "subreaper"')
     is_connected = Attribute("whether there is a guardian to talk to")
     is_unresponsive = Attribute("whether it was silent for five seconds")
-    on_unresponsive = Attribute("called with that flag when it changes")
 
     def begin(received: Received, turn_ended: Callable[[], None] | None = None) -> None:
         """Say hello. `received` gets each message, `turn_ended` a call after the last of a packet.

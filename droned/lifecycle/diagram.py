@@ -25,7 +25,6 @@ GONE = "gone"
 
 NOW = Moment(wall=1_000_000.0, mono=1_000.0, draw=0.5)
 SAYS_NOTHING = "·"
-WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING)
 
 
 def drawn() -> str:

@@ -36,7 +36,6 @@ class FakeGuardian:
         self.lacking: tuple[str, ...] = ()
         self.is_connected = False
         self.is_unresponsive = False
-        self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
         self._received: Received | None = None
         self._turn_ended: Callable[[], None] | None = None
         self._table: Deferred[list[Any]] = Deferred()
