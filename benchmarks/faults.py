@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.run import say
 from tests.faults import programs
-from tests.faults.scenarios import daemon_kills, exits, guardian_kills, hang, trees
+from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
 from tests.faults.verdict import Verdict
 
 DRONED = (str(programs.ROOT / "bin" / "droned"),)
@@ -51,8 +51,24 @@ def _starved(small: bool) -> Verdict:
     return hang.starved(hang.Size(hogged_s=20.0 if small else 600.0), DRONED)
 
 
+def _restarts(small: bool) -> Verdict:
+    return goings.restarted(goings.Size(rounds=5 if small else 20), DRONED)
+
+
+def _shutdowns(small: bool) -> Verdict:
+    return goings.shut_down(goings.Size(rounds=3 if small else 20), DRONED)
+
+
 def _trees(small: bool) -> Verdict:
     return trees.run(trees.Size(trees=10 if small else 100), DRONED)
+
+
+def _tree_stops(small: bool) -> Verdict:
+    return tree_stops.run(tree_stops.Size(rounds=3 if small else 10), DRONED)
+
+
+def _tree_stops_without_cgroups(small: bool) -> Verdict:
+    return tree_stops.run(tree_stops.Size(rounds=3 if small else 10, without="cgroup"), DRONED)
 
 
 def _exits(small: bool) -> Verdict:
@@ -81,6 +97,18 @@ FAULT_ROWS: tuple[FaultRow, ...] = (
         target="the same",
         run=_both_kills,
     ),
+    FaultRow(
+        name="restarts",
+        title="kill -9 of the daemon in the middle of `daemon restart`, 20×",
+        target="in control again; no app notices",
+        run=_restarts,
+    ),
+    FaultRow(
+        name="shutdowns",
+        title="kill -9 of the daemons of a `daemon shutdown`, 2× in each of 20",
+        target="it comes to its end; every app ends once and none is begun again",
+        run=_shutdowns,
+    ),
     FaultRow(name="hung", title="SIGSTOP of the daemon", target="in control again within 10 s", run=_hung),
     FaultRow(name="starved", title="8 CPU hogs for 10 min", target="0 false replacements", run=_starved),
     FaultRow(
@@ -88,6 +116,18 @@ FAULT_ROWS: tuple[FaultRow, ...] = (
         title="stop of 100 trees of 10 (double fork, setsid, TERM ignored)",
         target="nothing left after grace + 3 s; no foreign process signalled",
         run=_trees,
+    ),
+    FaultRow(
+        name="tree-stops",
+        title="kill -9 of the guardian in each of 10 stops of 40 trees",
+        target="nothing left, nothing shown as stopped before its tree is gone",
+        run=_tree_stops,
+    ),
+    FaultRow(
+        name="tree-stops-without-cgroups",
+        title="the same without cgroups",
+        target="the same",
+        run=_tree_stops_without_cgroups,
     ),
     FaultRow(
         name="exits",

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from droned.daemon.options import run_options
 from tests.faults import processes
 from tests.faults.api import Api, Refused, Unanswered
 
@@ -72,13 +73,20 @@ class Droned:
         fresh.rename(self.config_path)
 
     def start(
-        self, *options: str, environ: Mapping[str, str | None] | None = None, wait: bool = True
+        self,
+        *options: str,
+        environ: Mapping[str, str | None] | None = None,
+        wait: bool = True,
+        under: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
-        """`droned run` in the foreground, as an init would; in control on return unless `wait` is off."""
+        """`droned run` in the foreground, as an init would; in control on return unless `wait` is off.
+
+        `under` is the command that executes it, such as `prlimit`.
+        """
         places = ("-c", str(self.config_path), "--state", str(self.state_dir), "--socket", str(self.socket))
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*in_tree("droned"), "run", *places, *options],
+                [*under, *in_tree("droned"), "run", *places, *options],
                 cwd=self.folder,
                 env=environment(environ),
                 stdin=subprocess.DEVNULL,
@@ -89,6 +97,23 @@ class Droned:
         if wait:
             self.in_control()
         return self.process
+
+    def start_over(self, program: str, *arguments: str) -> None:
+        """A guardian as `droned run` makes it, with `program` of tests/programs as its daemon; in control."""
+        places = ["-c", str(self.config_path), "--state", str(self.state_dir), "--socket", str(self.socket)]
+        given = run_options(places, os.getuid(), {}).for_daemon()
+        daemon = [sys.executable, "-I", str(ROOT / "tests" / "programs" / program), str(ROOT), *arguments]
+        guardian = [sys.executable, "-I", "-S", "-E", str(ROOT / "droned" / "guardian" / "__main__.py")]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*guardian, "--state", str(self.state_dir), "--", *daemon, *given],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.in_control()
 
     def in_control(self, *, other_than: int | None = None) -> dict[str, Any]:
         """The daemon's status, once a daemon (not the pid `other_than`) answers."""

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from droned.commands.dispatcher import Dispatcher
 from droned.config import launch_order, load
-from droned.daemon.limits import most_instances, too_many
+from droned.daemon.limits import most_instances, most_pidfds, too_many
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
 from droned.drivers.config_files import read_sources
@@ -31,6 +31,7 @@ from droned.drivers.looks import is_startable
 from droned.drivers.output_files import OutputFiles
 from droned.drivers.pools import NamedPool
 from droned.drivers.stop_note import leave_note, take_note_away
+from droned.drivers.successor import HeldRuns
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
@@ -48,6 +49,10 @@ from droned.web.documents import rfc3339
 
 DISK_REMEDY = "make room or mend the disk; apps run on, and droned writes again by itself"
 DAMAGE_REMEDY = "what was damaged is set aside beside the journal; look at the disk, then at the history"
+ROOM_REMEDY = (
+    "raise its hard limit on open files: from its next start on by LimitNOFILE= of the unit or ulimit -Hn; "
+    "now by prlimit --nofile=N:N --pid of the guardian, then dronectl daemon restart; apps run on"
+)
 SERVICE_REMEDY = "see droned's log; a reload tries it again (HUP to the guardian), apps run on"
 
 
@@ -70,7 +75,8 @@ class Parts:
         self.pool = NamedPool("files", 2, reactor)
         self.journal_pool = NamedPool("journal", 1, reactor)
         self.registry = Registry(failed=self._subscriber_failed)
-        self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release)
+        self.runs = HeldRuns(most_pidfds())
+        self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release, runs=self.runs)
         self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
         self.output = OutputFiles(options.state_dir)
@@ -244,6 +250,21 @@ class Parts:
         self._damage.update(dict.fromkeys(texts))
         told = [Occurrence(type=EventType.JOURNAL_ERROR, subject="journal", text=text) for text in texts]
         self.issues.open(IssueKind.JOURNAL_DAMAGED, "journal", "\n".join(self._damage), DAMAGE_REMEDY, told)
+
+    def watch_room(self) -> None:
+        """Open or close the issue of a daemon that has too few descriptors, now and when it comes to that."""
+        self.runs.on_crowded = self._crowded
+        if self.runs.is_crowded:
+            self._crowded()
+        else:
+            self.issues.close(IssueKind.DESCRIPTORS, "daemon", "there are enough")
+
+    def _crowded(self) -> None:
+        text = (
+            f"too few descriptors: droned holds proof of {self.runs.most} processes only; how others end is "
+            "unknown if that happens while there is no guardian"
+        )
+        self.issues.open(IssueKind.DESCRIPTORS, "daemon", text, ROOM_REMEDY)
 
     def daemon_status(self) -> dict[str, object]:
         """`dronectl daemon status -o json`."""

@@ -7,7 +7,7 @@ instance; what was wanted stays wanted, and is begun again with the next start.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from droned.models.ports import Runner
 from droned.models.records import InstanceRecord, ServerRecord, State
 from droned.models.registry import Commit, Registry
 from droned.services.exit_when import exit_code
+from droned.services.held import Hold
 from droned.services.supervision import SELF, Given, Supervision
 
 HAS_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
@@ -35,21 +36,28 @@ class Ending:
         send: Callable[[dict[str, Any]], None],
         timers: Any,
         run: Runner,
+        when_durable: Callable[[int], Awaitable[bool]],
+        guardian_id: Callable[[], str],
         close: Callable[[], Awaitable[None]],
         refuse_commands: Callable[[], None],
         exit_when: str | None,
     ) -> None:
-        """`close` stops the services and the reactor; `send` reaches the guardian; `timers` is an ITimers."""
+        """`close` stops the services and the reactor; `send` reaches the guardian; `timers` is an ITimers.
+
+        `guardian_id` names the present guardian, as `ServerRecord.stopping_under` has it.
+        """
         self._registry = registry
         self._supervision = supervision
         self._send = send
         self._timers = timers
         self._run = run
+        self._when_durable = when_durable
+        self._guardian_id = guardian_id
         self._close = close
         self._refuse_commands = refuse_commands
         self._exit_when = exit_when
-        self._code = 0
         self._is_stopping_apps = False
+        self._is_remembered = False
         self._is_going = False
         self._look_is_due = False
         registry.subscribe(self._changed)
@@ -66,21 +74,47 @@ class Ending:
         """Go, because the guardian asked for it and starts another by itself."""
         self._go(None)
 
-    def shut_down(self, reason: str, code: int = 0, actor: str = SELF) -> None:
-        """Stop every instance in order, then go and have the guardian end with `code`."""
+    def shut_down(
+        self,
+        reason: str,
+        code: int = 0,
+        *,
+        actor: str = SELF,
+        told: Sequence[Occurrence] = (),
+        hold: Hold = Hold.WHILE_WRITABLE,
+    ) -> int | None:
+        """Stop every instance in order, then go and have the guardian end with `code`.
+
+        The version of that, which begins with what `told` says; None when
+        droned is going already. Nothing is signalled before it is on disk,
+        unless (`Hold.NO`) somebody else remembers it.
+        """
         if self._is_stopping_apps or self._is_going:
-            return
+            return None
         self._is_stopping_apps = True
-        self._code = code
         self._refuse_commands()
-        told = Occurrence(
+        stops = Occurrence(
             type=EventType.SERVER_STOPPING, subject="server", text=f"stopping everything: {reason}"
         )
         # With the stops in one version: a daemon killed on the way is followed by one that goes on.
-        stopping = ("server", "server", replace(self._server(), is_stopping=True))
-        self._supervision.commit(
-            list(self._shut_downs()), actor=actor, cause=0, changes=(stopping,), occurrences=(told,)
+        server = replace(
+            self._server(), is_stopping=True, stopping_under=self._guardian_id(), stopping_code=code
         )
+        done = self._supervision.commit(
+            list(self._shut_downs()),
+            actor=actor,
+            cause=0,
+            changes=(("server", "server", server),),
+            occurrences=(*told, stops),
+            hold=hold,
+        )
+        self._run(self._remembered(done.version, hold), "the end of everything")
+        return done.version
+
+    async def _remembered(self, version: int, hold: Hold) -> None:
+        if hold is not Hold.NO:
+            await self._when_durable(version)
+        self._is_remembered = True
         self._look()
 
     def _shut_downs(self) -> Iterable[Given]:
@@ -106,7 +140,7 @@ class Ending:
         if self._is_going:
             return
         if self._is_stopping_apps:
-            if not any(record.state in HAS_PROCESS for record in self._instances()):
+            if self._is_remembered and not any(record.state in HAS_PROCESS for record in self._instances()):
                 self._everything_is_down()
         elif self._exit_when is not None:
             code = exit_code(self._exit_when, self._instances())
@@ -115,10 +149,10 @@ class Ending:
 
     def _everything_is_down(self) -> None:
         server = self._server()
-        change = ("server", "server", replace(server, is_down=True, is_stopping=False))
+        change = ("server", "server", replace(server, is_down=True, is_stopping=False, stopping_under=""))
         moment = self._supervision.moment()
         self._registry.commit((change,), (), moment=moment, actor=SELF, cause=server.cause)
-        self._go({"type": "exit", "code": self._code}, at_once=True)
+        self._go({"type": "exit", "code": server.stopping_code}, at_once=True)
 
     def _server(self) -> ServerRecord:
         server = self._registry.records("server")["server"]

@@ -1,7 +1,8 @@
 """How many descriptors the daemon may have, and for how many instances that is enough.
 
 The daemon holds a pidfd for each process, so that it is told how it ends even
-when the guardian is lost. select() cannot watch a descriptor above 1,023 and
+when the guardian is lost. Where the hard limit is low it holds fewer, so that
+sockets and files never want for a descriptor. select() cannot watch a descriptor above 1,023 and
 drops it without a word: under that reactor so high a number is never given
 out, and more instances than there are numbers for are refused beforehand.
 """
@@ -29,6 +30,12 @@ def too_many(count: int, reactor_name: str) -> str | None:
     return (
         f"{count} instances are more than the {most} of --reactor {reactor_name}; use epoll, poll or asyncio"
     )
+
+
+def most_pidfds() -> int | None:
+    """Of how many processes this process may hold a pidfd under its limit of now; None is any number."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - OTHER_DESCRIPTORS)
 
 
 def raise_descriptor_limit(reactor_name: str) -> None:

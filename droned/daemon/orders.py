@@ -50,14 +50,8 @@ class Orders:
 
     def _accept(self, request: Request, caller: Caller) -> int:
         """Remember the command; its version."""
-        told = Occurrence(
-            type=EventType.COMMAND_ACCEPTED,
-            subject="server",
-            text=f"{request.command} by {caller.actor}" + (f": {request.reason}" if request.reason else ""),
-            data={"command": request.command, "reason": request.reason},
-        )
-        done = self._registry.commit((), (told,), moment=self._moment(), actor=caller.actor, cause=0)
-        return done.version
+        told = (_accepted(request, caller),)
+        return self._registry.commit((), told, moment=self._moment(), actor=caller.actor, cause=0).version
 
     async def _receipt(self, version: int, **result: object) -> Receipt:
         durable = await self._when_durable(version)
@@ -75,9 +69,10 @@ class Orders:
         return receipt
 
     async def _shut_down(self, request: Request, caller: Caller) -> Receipt:
-        receipt = await self._receipt(self._accept(request, caller))
-        self._ending.shut_down(f"asked by {caller.actor}", actor=caller.actor)
-        return receipt
+        # One version with what it leads to: whoever has the receipt has the shutdown.
+        told = (_accepted(request, caller),)
+        version = self._ending.shut_down(f"asked by {caller.actor}", actor=caller.actor, told=told)
+        return await self._receipt(self._accept(request, caller) if version is None else version)
 
     async def _reload(self, request: Request, caller: Caller) -> Receipt:
         cause = self._accept(request, caller)
@@ -94,3 +89,12 @@ class Orders:
         pause_s = cast(float, request.arguments["pause_s"])
         self._send({"type": "watchdog", "pause_s": pause_s})
         return await self._receipt(self._accept(request, caller), pause_s=pause_s)
+
+
+def _accepted(request: Request, caller: Caller) -> Occurrence:
+    return Occurrence(
+        type=EventType.COMMAND_ACCEPTED,
+        subject="server",
+        text=f"{request.command} by {caller.actor}" + (f": {request.reason}" if request.reason else ""),
+        data={"command": request.command, "reason": request.reason},
+    )

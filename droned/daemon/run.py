@@ -35,6 +35,7 @@ from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration
 from droned.models.records import InstanceRecord, IssueKind, ServerRecord, State
 from droned.models.registry import Commit
+from droned.services.held import Hold
 from droned.services.journal import journal_plugin
 from droned.services.plugins import Plugin, Services
 from droned.services.supervision import SELF, Given
@@ -68,6 +69,8 @@ class Daemon:
             send=parts.link.send,
             timers=parts.timers,
             run=parts.run,
+            when_durable=parts.journal.when_durable,
+            guardian_id=lambda: parts.link.guardian_id,
             close=self.close,
             refuse_commands=parts.dispatcher.close,
             exit_when=parts.options.exit_when,
@@ -199,7 +202,10 @@ class Daemon:
         started = Occurrence(
             type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
         )
-        goes_on_stopping = server.is_stopping and not is_new_boot and self._has_processes()
+        # The last process may have ended while there was no daemon. A guardian that was started anew
+        # with nothing left to stop, on the other hand, is somebody's wish to begin again.
+        is_same_life = server.stopping_under == parts.link.guardian_id
+        goes_on_stopping = server.is_stopping and not is_new_boot and (is_same_life or self._has_processes())
         after = replace(server, boot_id=boot_id, is_down=False, is_stopping=goes_on_stopping)
         self._put_server(after, (started,))
         present = tuple(parts.registry.records("instance"))
@@ -208,12 +214,13 @@ class Daemon:
         elif self._configuration is not None:
             parts.configuring.refuse(self._configuration, SELF)
         if goes_on_stopping:
-            self._ending.shut_down("a stop that was already going on")
+            self._ending.shut_down("a stop that was already going on", server.stopping_code, hold=Hold.NO)
         elif not parts.link.shuts_down:
             given = list(self._beginnings(present, is_beginning=begins))
             if given:
                 parts.supervision.commit(given, actor=SELF, cause=self._server().cause)
         parts.supervision.resume()
+        parts.watch_room()
         parts.operations.register(parts.dispatcher)
         self._orders.register(parts.dispatcher)
         if self._damage:
@@ -246,7 +253,8 @@ class Daemon:
         """One message of the guardian's, in order; none comes before the table was taken over."""
         match message["type"]:
             case "shutdown":
-                self._ending.shut_down(message["reason"])
+                # The guardian remembers it, and tells every daemon.
+                self._ending.shut_down(message["reason"], hold=Hold.NO)
             case "reload":
                 self._parts.run(self._reload(), "reading the configuration")
             case "replace":
@@ -269,9 +277,10 @@ class Daemon:
 
     def _guardian_replaced(self) -> None:
         text = "the guardian was lost; a new one is in its place, apps run on"
-        told = Occurrence(type=EventType.GUARDIAN_REPLACED, subject="server", text=text)
-        parts = self._parts
-        parts.registry.commit((), (told,), moment=parts.supervision.moment(), actor=SELF, cause=0)
+        server = self._server()
+        if server.is_stopping:
+            server = replace(server, stopping_under=self._parts.link.guardian_id)
+        self._put_server(server, (Occurrence(type=EventType.GUARDIAN_REPLACED, subject="server", text=text),))
 
     def _tell_status(self) -> None:
         count = len(self._parts.registry.records("instance"))

@@ -58,9 +58,10 @@ class GuardianLink:
         reactor: Any,
         release: str,
         environ: Mapping[str, str],
+        runs: HeldRuns,
         ended: Callable[[], None] = cut_off,
     ) -> None:
-        """`environ` is what a successor gets; `ended` is called when another daemon has our place."""
+        """`environ` and `runs` are for a successor; `ended` is called when another daemon has our place."""
         sock.setblocking(False)
         self._sock: socket.socket | None = sock
         self._identity = identity
@@ -84,7 +85,7 @@ class GuardianLink:
         self._successor = 0
         self._losses = 0
         self._connected_at = reactor.seconds()
-        self._runs = HeldRuns()
+        self._runs = runs
         self._awaited = Awaited()
         self._parked: dict[str, int] = {}
         self._unsent: list[Mapping[str, Any]] = []
@@ -99,18 +100,17 @@ class GuardianLink:
         """Whether an ordered stop was going on when we came."""
         self.is_connected = False
         self.is_unresponsive = False
-        self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
 
     @classmethod
     def from_environment(
-        cls, environ: MutableMapping[str, str], *, reactor: Any, release: str
+        cls, environ: MutableMapping[str, str], *, reactor: Any, release: str, runs: HeldRuns
     ) -> GuardianLink:
         """The link that the guardian has put into `environ`, where it is removed. KeyError without one."""
         identity = GuardianIdentity.taken_from(environ)
         os.set_inheritable(identity.lock_fd, False)
         sock = socket.socket(fileno=int(environ.pop("DRONED_GUARDIAN_FD")))
         sock.set_inheritable(False)
-        return cls(sock, identity, reactor=reactor, release=release, environ=environ)
+        return cls(sock, identity, reactor=reactor, release=release, environ=environ, runs=runs)
 
     # ---- what the daemon calls
 
@@ -145,6 +145,11 @@ class GuardianLink:
         if message["type"] == "ready":
             self._is_ready = True
             self.deliver()
+
+    @property
+    def guardian_id(self) -> str:
+        """What names the present guardian on this boot: `pid.start time`."""
+        return f"{self.guardian_pid}.{self._guardian_start_time}"
 
     def flush(self) -> None:
         """Send what waits now, as far as the socket takes it."""
@@ -303,7 +308,6 @@ class GuardianLink:
             self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._look_at_silence)
         if self.is_unresponsive:
             self.is_unresponsive = False
-            self.on_unresponsive(False)
 
     def _look_at_silence(self) -> None:
         """One look in five seconds: a call moved by every ping would wake the reactor for nothing."""
@@ -317,7 +321,6 @@ class GuardianLink:
     def _is_silent(self) -> None:
         self.is_unresponsive = True
         self.log.error("the guardian (pid {pid}) does not answer", pid=self.guardian_pid)
-        self.on_unresponsive(True)
 
     def _take(self, message: Any, fds: tuple[int, ...]) -> None:
         self._heard()

@@ -14,13 +14,13 @@ class IGuardianLink(Interface):
     """The way to the guardian, whoever that is just now. Messages are those of `droned.guardian.wire`."""
 
     guardian_pid = Attribute("pid of the present guardian")
+    guardian_id = Attribute("what names it on this boot, `pid.start time`")
     boot_id = Attribute("this boot of the kernel, known with the table")
     state_id = Attribute("the state folder's id, as the tokens and cgroups of apps carry it")
     head = Attribute("newest journal head that was acknowledged: (version, digest), or None")
     lacking = Attribute('what this host lacks, of "cgroup", "pidfd", "posix_spawn", "subreaper"')
     is_connected = Attribute("whether there is a guardian to talk to")
     is_unresponsive = Attribute("whether it was silent for five seconds")
-    on_unresponsive = Attribute("called with that flag when it changes")
 
     def begin(received: Received, turn_ended: Callable[[], None] | None = None) -> None:
         """Say hello. `received` gets each message, `turn_ended` a call after the last of a packet.

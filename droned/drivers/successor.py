@@ -11,8 +11,10 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+
+from twisted.logger import Logger
 
 from droned.guardian.wire import PACKET_FDS, Held, Row, Spawned, pair_socket
 
@@ -91,10 +93,24 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
 
 
 class HeldRuns:
-    """A pidfd of every run that lives, opened when the guardian told of it and checked by its start time."""
+    """A pidfd of every run that lives, opened when the guardian told of it and checked by its start time.
 
-    def __init__(self) -> None:
+    Of no more than `most`: what is left belongs to sockets and files, without
+    which nothing works. The others wait for one that is let go.
+    """
+
+    log = Logger()
+
+    def __init__(self, most: int | None) -> None:
+        """`most` is None where any number fits."""
+        self.most = most
+        self.is_crowded = False
+        """Whether a run ever had to do without."""
+        self.on_crowded: Callable[[], None] = lambda: None
+        """Called when it comes to that, once."""
+        self._open = 0
         self._runs: dict[Key, tuple[Held, int]] = {}
+        self._waiting: dict[Key, Held] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._runs
@@ -111,13 +127,32 @@ class HeldRuns:
             start_time=run["start_time"],
             spawned_at=at,
         )
-        self._runs[key] = (held, _opened(held))
+        if self.most is None or self._open < self.most:
+            self._put(key, held)
+            return
+        self._runs[key] = (held, -1)
+        self._waiting[key] = held
+        if not self.is_crowded:
+            self.is_crowded = True
+            self.log.error("too few descriptors: proof is held of {most} processes only", most=self.most)
+            self.on_crowded()
+
+    def _put(self, key: Key, held: Held) -> None:
+        pidfd = _opened(held)
+        self._open += pidfd >= 0
+        self._runs[key] = (held, pidfd)
 
     def let_go(self, key: Key) -> None:
         """The run has ended."""
+        self._waiting.pop(key, None)
         _, pidfd = self._runs.pop(key, (None, -1))
-        if pidfd >= 0:
-            os.close(pidfd)
+        if pidfd < 0:
+            return
+        os.close(pidfd)
+        self._open -= 1
+        if self._waiting:
+            other = next(iter(self._waiting))
+            self._put(other, self._waiting.pop(other))
 
     def batches(self) -> Iterator[tuple[list[Held], list[int]]]:
         """All runs with their pidfds, as many at a time as one message takes."""
@@ -132,6 +167,7 @@ class HeldRuns:
 
     def close(self) -> None:
         """Give all descriptors back."""
+        self._waiting.clear()
         for key in self.keys():
             self.let_go(key)
 

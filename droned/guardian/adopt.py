@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 
-from droned.guardian import kernel, loop, processes
+from droned.guardian import holders, kernel, loop, processes
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.ledger import Memory
 from droned.guardian.runs import Key, Run, Table
@@ -31,15 +31,15 @@ class Adoptions:
         finish: Callable[[list[Run]], None],
         resume: Callable[[list[Run]], None],
         token: Callable[[str, int], bytes],
-        state_dir: str,
+        lock: str,
         descriptors: Descriptors,
     ) -> None:
         """`finish` is told of ends, `resume` of runs that were not in the table before.
 
-        `token` gives what a run has in its environment.
+        `token` gives what a run has in its environment; `lock` is the path of the lock.
         """
         self._token = token
-        self._state_dir = state_dir
+        self._lock = lock
         self._descriptors = descriptors
         self._resume = resume
         self._table = table
@@ -81,7 +81,7 @@ class Adoptions:
         """
         is_same_boot = memory.boot_id == boot_id
         if is_same_boot:
-            processes.end_guardians(self._state_dir, _REMNANTS_S)  # its set-ups
+            holders.end_remnants(self._lock, _REMNANTS_S)
         leaders = self._leaders() if is_same_boot else {}
         for instance, number in memory.intended:
             process = leaders.get(self._token(instance, number))

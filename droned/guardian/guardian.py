@@ -87,7 +87,7 @@ class Guardian:
             self.children.finish,
             self.trees.resume,
             self.world.token,
-            place.state_dir,
+            place.lock,
             descriptors,
         )
         self.companion = Companion(

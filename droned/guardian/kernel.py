@@ -8,7 +8,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import select
 import signal
 import struct
 
@@ -159,10 +158,3 @@ def exit_status(pidfd: int) -> int | None:
         return None
     (status,) = struct.unpack_from("=i", record, 60)
     return int(status)
-
-
-def has_exited(pidfd: int) -> bool:
-    """Whether the process behind `pidfd` is dead, reaped or not."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))

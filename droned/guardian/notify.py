@@ -20,6 +20,11 @@ class Notify:
         """How often `alive` is due, 0 for never."""
         self._reloading = False
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a service manager wants to hear of us."""
+        return bool(self._address)
+
     def _send(self, *lines: str) -> None:
         if not self._address:
             return

@@ -3,19 +3,30 @@
 `lock` is held by flock through one open file that guardian, daemon and
 successors share and apps never get: while one of them lives nobody else can
 take the folder. `guardian/guardian.json` tells who the guardian is.
+
+A folder that is held is given up at once, with two exceptions. Its guardian
+was lost: then the daemon brings another in a moment, or it hangs and is ended.
+And a service manager waits with us: it would only start us again, so we look
+for a minute whether the folder becomes free.
 """
 
 import fcntl
 import json
 import os
+import signal
 import time
 from typing import Any
 
-from droned.guardian import processes
+from droned.guardian import holders, processes
+from droned.guardian.notify import Notify
 from droned.guardian.wire import PROTOCOL
 
 _DYING_S = 1.0
+_HANGS_S = 10.0
+_KILLED_S = 5.0
+_MANAGED_S = 60.0
 _LOOK_S = 0.02
+_LOOK_LATER_S = 0.25
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -45,33 +56,59 @@ class Place:
         """The path of the ledger."""
         return os.path.join(self.folder, "ledger")
 
+    @property
+    def lock(self) -> str:
+        """The path of the lock."""
+        return os.path.join(self.state_dir, "lock")
+
     def take(self) -> None:
         """Become the holder. Raises PlaceTaken, naming the other; OSError."""
         fd = os.open(
-            os.path.join(self.state_dir, "lock"),
+            self.lock,
             os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
             0o600,
         )
-        until = time.monotonic() + _DYING_S
+        self._get(fd)
+        self.lock_fd = fd
+
+    def _get(self, fd: int) -> None:
+        """Wait for the lock as long as there is hope. Raises PlaceTaken."""
+        began = time.monotonic()
+        manager = Notify()
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
-                # A holder that was just killed lets go in a moment.
-                if not self._holder_lives() and time.monotonic() >= until - _DYING_S / 2:
-                    # A set-up that it did not live to see executed holds it still.
-                    processes.end_guardians(self.state_dir, _LOOK_S)
-                if self._holder_lives() or time.monotonic() >= until:
-                    raise PlaceTaken(f"cannot use {self.state_dir}: {self._holder()} holds it") from None
-            time.sleep(_LOOK_S)
-        self.lock_fd = fd
+                taken = PlaceTaken(f"cannot use {self.state_dir}: {self._holder()} holds it")
+            waited_s = time.monotonic() - began
+            if waited_s >= self._patience_s(waited_s, manager.is_there):
+                raise taken
+            manager.status(f"waits: {taken}")
+            if _is_told_to_go(_LOOK_S if waited_s < _DYING_S else _LOOK_LATER_S):
+                raise taken
+
+    def _patience_s(self, waited_s: float, is_managed: bool) -> float:
+        """How long to wait in all, for all that is known after `waited_s`; a daemon that hangs is ended."""
+        patience_s = _MANAGED_S if is_managed else 0.0
+        if self._holder_lives():
+            return patience_s
+        if waited_s < _DYING_S:
+            return _DYING_S  # a holder that was just killed lets go in a moment
+        path = self.lock
+        holders.end_remnants(path, 0.0)
+        found = holders.holders(path)
+        if any(map(holders.is_guardian, found)):
+            return patience_s  # one that could not say who it is, or is about to
+        if waited_s >= _HANGS_S:
+            holders.end(found, path, "a daemon without a guardian")
+        return max(patience_s, _HANGS_S + _KILLED_S)
 
     def inherit(self, fd: int) -> None:
         """Take the open lock of a guardian that was lost. Raises PlaceTaken when it is not that."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.path.samestat(os.fstat(fd), os.stat(os.path.join(self.state_dir, "lock")))
+            ours = os.path.samestat(os.fstat(fd), os.stat(self.lock))
         except OSError as error:
             raise PlaceTaken(f"cannot use {self.state_dir}: lock {fd}: {error.strerror}") from None
         if not ours:
@@ -139,3 +176,8 @@ def _replace(path: str, text: str, mode: int) -> None:
     with open(fd, "w", encoding="ascii") as file:
         file.write(text)
     os.rename(new, path)
+
+
+def _is_told_to_go(within_s: float) -> bool:
+    """Wait so long for a signal that ends us: all are blocked, and read only once there is a guardian."""
+    return signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, within_s) is not None

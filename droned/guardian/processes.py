@@ -5,16 +5,12 @@ Every function answers None (or nothing) for a process that is gone.
 """
 
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator
 
 TOKEN = b"DRONED_RUN="
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _ENVIRONMENT_BYTES = 1024 * 1024
-_LOOK_S = 0.005
-_MAIN = b"/droned/guardian/__main__.py"
 
 
 class Process:
@@ -155,31 +151,6 @@ def is_unexecuted(pid: int) -> bool:
     """Whether a child of ours still is a copy of us, or is becoming a program (and has no command line)."""
     command = read_whole(f"/proc/{pid}/cmdline")
     return not command or command == read_whole("/proc/self/cmdline")
-
-
-def end_guardians(state_dir: str, within_s: float) -> None:
-    """Kill whatever else has the command line of a guardian over this folder, and wait until it is gone.
-
-    It is for what a guardian that was killed had forked and not executed: such
-    a process looks like it, holds its descriptors, and nobody waits for it.
-    """
-    until = time.monotonic() + within_s
-    while left := [process for process in everything() if _looks_like_guardian(process, state_dir)]:
-        for process in left:
-            if is_alive(process.pid, process.start_time):
-                os.kill(process.pid, signal.SIGKILL)
-        if time.monotonic() >= until:
-            return
-        time.sleep(_LOOK_S)
-
-
-def _looks_like_guardian(process: Process, state_dir: str) -> bool:
-    words = (read_whole(f"/proc/{process.pid}/cmdline") or b"").split(b"\0")
-    if process.pid == os.getpid() or process.is_dead or b"--state" not in words or b"--" not in words:
-        return False
-    at = words.index(b"--state")
-    is_ours = words[at - 1].endswith(_MAIN) and at < words.index(b"--")
-    return is_ours and os.path.abspath(words[at + 1]) == os.fsencode(state_dir)
 
 
 def everything() -> Iterator[Process]:

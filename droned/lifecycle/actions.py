@@ -100,19 +100,6 @@ def with_items(action: ActionRecord, items: Mapping[str, ActionItem], moment: Mo
     return replace(action, items=changed, state=state, ended_at=moment.wall)
 
 
-def progress(
-    action: ActionRecord, instance_after: InstanceRecord | None, key: str, moment: Moment
-) -> ActionRecord:
-    """The action after the instance `key` became `instance_after`; the same object when nothing changed."""
-    if action.state is not ActionState.RUNNING:
-        return action
-    for item in action.items:
-        if item.instance == key:
-            judged = judge(item, instance_after)
-            return action if judged is item else with_items(action, {key: judged}, moment)
-    return action
-
-
 def _begin(goal: Goal, command: str, record: InstanceRecord) -> ActionItem:
     is_up = record.state in (State.STARTING, State.RUNNING)
     counts_as_it_is = is_up and command != "restart"

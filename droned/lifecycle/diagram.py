@@ -25,7 +25,6 @@ GONE = "gone"
 
 NOW = Moment(wall=1_000_000.0, mono=1_000.0, draw=0.5)
 SAYS_NOTHING = "·"
-WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING)
 
 
 def drawn() -> str:
@@ -111,8 +110,9 @@ def _inputs() -> Iterator[i.Input]:
         elif kind is i.Found:
             for run, age_s in product((3, 4), (0.0, 60.0)):
                 yield i.Found(run=run, pid=7, start_time=9, spawned_at=NOW.wall - age_s)
-        elif kind in (i.TreeGone, i.Vanished):
-            yield i.TreeGone(run=3) if kind is i.TreeGone else i.Vanished(run=3)
+        elif kind in (i.TreeGone, i.TakenOver, i.Vanished):
+            with_run: Any = kind
+            yield with_run(run=3)
         elif kind is i.Elapsed:
             yield from (i.Elapsed(kind=due) for due in DueKind)
         else:

@@ -134,6 +134,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """The guardian holds something of the run that the record names: seen when a daemon takes over."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vanished:
     """The guardian knows nothing of the run that the record on disk names: seen when a daemon takes over."""
 
@@ -166,7 +173,7 @@ Command = (
     | ShutDown
     | Rebooted
 )
-Observation = Spawned | StartFailed | Ended | TreeGone | Found | Vanished | Elapsed | Cleared
+Observation = Spawned | StartFailed | Ended | TreeGone | Found | TakenOver | Vanished | Elapsed | Cleared
 Input = Command | Observation
 
 

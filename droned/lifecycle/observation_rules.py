@@ -33,6 +33,9 @@ from droned.models.records import AppRecord, Due, DueKind, InstanceRecord, State
 from droned.models.registry import Moment
 from droned.models.replacing import replace
 
+HEARD_WITHIN_S = 2.0
+"""How long a signal that is sent again by a new daemon is given at least, if its step has so long."""
+
 
 def same(record: InstanceRecord, app: AppRecord, given: Any, moment: Moment) -> Outcome:
     """Nothing changes: the input is of the past or already true."""
@@ -195,6 +198,25 @@ def found(record: InstanceRecord, app: AppRecord, given: inputs.Found, moment: M
         start_time=given.start_time,
     )
     return Outcome(record=starting, occurrences=(told,))
+
+
+def stop_again(record: InstanceRecord, app: AppRecord, given: inputs.TakenOver, moment: Moment) -> Outcome:
+    """Go on with the stop from its step: the signal again, which may have died with the daemon before us.
+
+    What is left of the step's time stays, but no less than a moment to hear
+    the signal in.
+    """
+    stopping, effect, words = stop_with(record, app, record.stop_step or 0, moment)
+    if record.due is not None and stopping.due is not None:
+        heard_s = min(HEARD_WITHIN_S, stopping.due.at_mono - moment.mono)
+        is_late = record.due.at_mono < moment.mono + heard_s
+        stopping = replace(stopping, due=due_in(DueKind.STOP, heard_s, moment) if is_late else record.due)
+    text = f"a new daemon goes on with the stop: {words} again"
+    return Outcome(
+        record=stopping,
+        occurrences=(happened(record, EventType.INSTANCE_STOPPING, text),),
+        effects=(effect,),
+    )
 
 
 def vanished(record: InstanceRecord, app: AppRecord, given: inputs.Vanished, moment: Moment) -> Outcome:

@@ -45,10 +45,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """It has failed; it is tried again after `retry_s`, or only by a command when None."""
+    """It has failed; `reason` says why, `failed_starts.due_of_failed` when it is tried again."""
 
     reason: str
-    retry_s: float | None
 
 
 Decision = Again | Leave | GiveUp
@@ -109,7 +108,7 @@ def ran_s(record: InstanceRecord, exit_: Exit, moment: Moment) -> float:
 def decide(policy: RestartPolicy, record: InstanceRecord, exit_: Exit, moment: Moment) -> Decision:
     """What follows after `exit_` of a wanted instance (`record` is as it was while it ran)."""
     if is_permanent(policy, exit_):
-        return GiveUp(reason=f"exit code {exit_.code} is permanent", retry_s=None)
+        return GiveUp(reason=f"exit code {exit_.code} is permanent")
     if not is_followed(policy, exit_):
         return Leave(reason=f"restart policy is {policy.policy}")
     if not record.enabled:
@@ -119,10 +118,7 @@ def decide(policy: RestartPolicy, record: InstanceRecord, exit_: Exit, moment: M
     if limit is not None:
         recent = tuple(at for at in recent if moment.mono - at < limit.within_s)
         if len(recent) >= limit.count:
-            return GiveUp(
-                reason=f"{limit.count} restarts in {seconds(limit.within_s)}",
-                retry_s=policy.retry_failed_after_s,
-            )
+            return GiveUp(reason=f"{limit.count} restarts in {seconds(limit.within_s)}")
         recent = (*recent, moment.mono)
     if record.started_mono is not None and ran_s(record, exit_, moment) >= policy.reset_after_s:
         return Again(delay_s=0.0, tries=0, recent_mono=recent)

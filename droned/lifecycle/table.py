@@ -56,6 +56,7 @@ MATRIX: Mapping[type[i.Input], Row] = MappingProxyType({
     i.Ended:       (o.ended_after_all,     o.same,                o.ended,           o.ended,           o.ended_as_asked,          o.ended_after_all,     o.ended_after_all,     o.ended_after_all,     o.ended_after_all),
     i.TreeGone:    (o.same,                o.same,                o.same,            o.same,            o.tree_gone,               o.same,                o.same,                o.same,                o.same),
     i.Found:       (o.found,               o.found,               o.found,           o.found,           o.found,                   o.found,               o.found,               o.found,               o.found),
+    i.TakenOver:   (o.same,                o.same,                o.same,            o.same,            o.stop_again,              o.same,                o.same,                o.same,                o.same),
     i.Vanished:    (o.same,                o.same,                o.vanished,        o.vanished,        o.vanished_while_stopping, o.same,                o.same,                o.same,                o.same),
     i.Elapsed:     (o.same,                o.start_again,         o.running,         o.same,            o.stop_longer,             o.start_again,         o.same,                o.retry,               o.same),
     i.Cleared:     (o.same,                o.same,                o.same,            o.same,            o.same,                    o.same,                o.same,                o.cleared,             o.same),
@@ -70,7 +71,7 @@ TABLE: Mapping[State, Mapping[type[i.Input], Rule]] = MappingProxyType(
 )
 """The same by state: `TABLE[state][type of input]` is the rule."""
 
-OF_ONE_RUN = (i.Spawned, i.StartFailed, i.Ended, i.TreeGone, i.Vanished)
+OF_ONE_RUN = (i.Spawned, i.StartFailed, i.Ended, i.TreeGone, i.TakenOver, i.Vanished)
 
 
 def step(record: InstanceRecord, app: AppRecord, given: i.Input, moment: Moment) -> Outcome:

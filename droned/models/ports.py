@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from droned.models.records import Record
     from droned.models.registry import Commit
 
 P = ParamSpec("P")
@@ -117,6 +116,3 @@ class Runner(Protocol):
     def __call__(self, work: Awaitable[object], what: str) -> None:
         """Start `work`; `what` names it in the log."""
         ...
-
-
-Records = Iterator[tuple[str, "Record"]]

@@ -160,6 +160,7 @@ class IssueKind(enum.StrEnum):
     SERVICE_FAILED = "service-failed"
     ORPHANS = "orphans"
     GUARDIAN = "guardian"
+    DESCRIPTORS = "descriptors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,10 @@ class ServerRecord:
     """Whether everything was stopped in order: the next start begins what is wanted."""
     is_stopping: bool = False
     """Whether everything is being stopped in order: a daemon that takes over goes on with it."""
+    stopping_under: str = ""
+    """The guardian, as `pid.start time`, that had this to do: one that was started anew begins again."""
+    stopping_code: int = 0
+    """What droned is to end with after that."""
     settings: DaemonSettings = DaemonSettings()
     """The last good ones."""
     sources: tuple[str, ...] = ()

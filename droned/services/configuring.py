@@ -17,9 +17,10 @@ from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import InstanceRecord, IssueKind, ServerRecord, Wanted
 from droned.models.registry import Registry
 from droned.plan.convergence import Convergence, is_outdated, to_configuration
+from droned.services.held import Hold
 from droned.services.issue_book import IssueBook
 from droned.services.operations import changes_of
-from droned.services.supervision import Hold, Supervision
+from droned.services.supervision import Supervision
 
 SUBJECT = "server"
 REMEDY = "correct the file, then `dronectl daemon reload`; the last good one stays in force"

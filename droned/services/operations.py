@@ -22,7 +22,8 @@ from droned.models.events import EventType, Occurrence
 from droned.models.records import ActionRecord, ActionState, InstanceRecord, Record
 from droned.models.registry import Commit, Registry
 from droned.plan.convergence import Convergence, to_scale
-from droned.services.supervision import Given, Hold, Supervision
+from droned.services.held import Hold
+from droned.services.supervision import Given, Supervision
 
 ACTIONS_KEPT = 1000
 ITEMS_KEPT = 5000

@@ -123,7 +123,9 @@ class Processes:
         """Bring every record to what the guardian's table says; runs that nothing claims become an issue.
 
         What the table does not hold is decided before any row is taken: a row
-        can lead to orders that the table does not hold either.
+        can lead to orders that the table does not hold either. For the same
+        reason stops that were under way are gone on with first: what a row
+        leads to is ordered by us, and once.
         """
         rows = sorted(rows, key=lambda row: row["run"])
         held = {(row["instance"], row["run"]) for row in rows}
@@ -137,6 +139,8 @@ class Processes:
         self._supervision.taking_over(held)
         if is_new_boot:
             self._take_new_boot(rows)
+        else:
+            self._go_on_stopping(rows)
         for row in rows:
             if not (is_new_boot and is_unseen(row)):
                 self._take_row(row)
@@ -158,6 +162,16 @@ class Processes:
                 self._supervision.feed(row["instance"], _found(row))
         for key in tuple(self._registry.records("instance")):
             self._supervision.feed(key, inputs.Rebooted())
+
+    def _go_on_stopping(self, rows: Sequence[Message]) -> None:
+        """The journal may hold a stop whose signal the guardian was never told to send."""
+        for row in rows:
+            record = self._record_of(row)
+            if record is None or record.state is not State.STOPPING:
+                continue
+            is_news = record.pid is None and row["state"] == "running"  # found, and so signalled, in its turn
+            if has_something_alive(row) and not is_news:
+                self._supervision.feed(row["instance"], inputs.TakenOver(run=row["run"]))
 
     def _take_row(self, row: Message) -> None:
         """One run of the table: found first where the journal is behind, then its end if it has one."""
@@ -219,6 +233,11 @@ class Processes:
         more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
         text = f"{len(named)} processes {what}: {', '.join(named[:SHOWN])}{more}"
         self._issues.open(IssueKind.ORPHANS, subject, text, ORPHANS_REMEDY)
+
+
+def has_something_alive(row: Message) -> bool:
+    """Whether anything of the run is left that a signal could reach."""
+    return row["state"] != "ended" or bool(row["leftovers"])
 
 
 def is_unseen(row: Message) -> bool:

@@ -13,9 +13,8 @@ kill -9 or a reboot, has its timers too.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
 
@@ -40,29 +39,18 @@ from droned.models.records import (
 )
 from droned.models.registry import Commit, Moment, Registry
 from droned.plan.convergence import is_outdated, next_replacement
+from droned.services.held import HeldEffects, Hold
 from droned.services.open_actions import OpenActions
 from droned.services.telling import action_ended, named_input
 
 SELF = "droned"
 """The actor of what droned does by itself."""
 
+STOPS = (inputs.Stop, inputs.ShutDown)
+"""What must work whether or not the journal can write."""
+
 HELD_AGAIN_S = 1.0
 """How often held effects ask again whether the journal has recovered."""
-
-
-class Hold(enum.Enum):
-    """Whether a commit's effects wait until it is on disk."""
-
-    NO = enum.auto()
-    """They do not: the guardian's table is their record."""
-    WHILE_WRITABLE = enum.auto()
-    """They do, unless the journal cannot write: stops, which must always work.
-
-    A kill -9 between the signal and the disk would make a death by our own
-    TERM look like an end of the program's own.
-    """
-    ALWAYS = enum.auto()
-    """They do, however long that takes: what is defined."""
 
 
 LaunchOf = Callable[[AppRecord, InstanceRecord], Mapping[str, object]]
@@ -107,7 +95,7 @@ class Supervision:
         self._queue: deque[Callable[[], None]] = deque()
         self._is_busy = False
         self._calls: dict[str, tuple[Due, Any]] = {}
-        self._held: dict[str, list[inputs.Effect]] = {}
+        self._held = HeldEffects(self._performed, self._taken_back)
         self._bucket = budgets.Bucket()
         self._budget: StartBudget | None = None
         self._actions = OpenActions()
@@ -247,7 +235,8 @@ class Supervision:
         done = self._registry.commit(
             made, told, moment=moment, actor=actor, cause=cause, given=named_input(given)
         )
-        self._follow(done, outcomes, hold)
+        stops = {record.key for record, _, what in given if isinstance(what, STOPS)}
+        self._follow(done, outcomes, hold, stops)
         return done
 
     def _issue(self, key: str) -> IssueRecord | None:
@@ -270,21 +259,19 @@ class Supervision:
     # --- what follows a commit
 
     def _follow(
-        self, done: Commit, outcomes: Sequence[tuple[InstanceRecord, AppRecord, Outcome]], hold: Hold
+        self,
+        done: Commit,
+        outcomes: Sequence[tuple[InstanceRecord, AppRecord, Outcome]],
+        hold: Hold,
+        stops: Container[str],
     ) -> None:
         apps: set[str] = set()
         held: list[str] = []
         for record, app, outcome in outcomes:
             self._arm(record.key)
-            if hold is not Hold.NO and outcome.effects and record.key not in self._held:
-                self._held[record.key] = []
+            is_stop = record.key in stops
+            if self._held.take(record.key, done.version, outcome.effects, hold, is_stop=is_stop):
                 held.append(record.key)
-            for effect in outcome.effects:
-                waiting = self._held.get(record.key)
-                if waiting is None:
-                    self._performed(effect)
-                else:
-                    waiting.append(effect)
             if app.name in self._rolling:
                 apps.add(app.name)
         if held:
@@ -295,14 +282,19 @@ class Supervision:
             self._drain()
 
     async def _release(self, keys: Sequence[str], version: int, hold: Hold) -> None:
-        """Perform what is held for these instances once `version` is on disk, or cannot be put there."""
-        while not await self._when_durable(version) and hold is Hold.ALWAYS and not self._is_closed:
+        """Let go what is held for these instances once `version` is on disk, or cannot be put there."""
+        while not (is_on_disk := await self._when_durable(version)) and hold is Hold.ALWAYS:
+            if self._is_closed:
+                return
             await self._sleep(HELD_AGAIN_S)
-        for key in keys:
-            for effect in self._held.pop(key, ()):
-                self._performed(effect)
+        self._held.let_go(keys, version, is_on_disk=is_on_disk)
         # Whoever waits for the same version gets the receipt next: the order is on its way before it.
         self._spawner.flush()
+
+    def _taken_back(self, key: str, run: int) -> None:
+        """A start that was never ordered was stopped: nobody holds its run."""
+        self._queue.append(partial(self._take, key, inputs.Vanished(run=run), SELF))
+        self._timers.call_later(0.0, self._drain)
 
     def _arm(self, key: str) -> None:
         """Keep the one reactor call that the record's `due` asks for."""

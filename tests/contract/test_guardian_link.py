@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from droned.drivers.guardian import GuardianLink
 from droned.drivers.iguardian import IGuardianLink
-from droned.drivers.successor import GuardianIdentity
+from droned.drivers.successor import GuardianIdentity, HeldRuns
 from tests.fakes.guardian import FakeGuardian
 from tests.guardian.harness import GUARDIAN, Guarded, guarded, launch
 
@@ -68,7 +68,13 @@ class RealSide:
         self.reactor = MemoryReactorClock()
         self.pid, sock = identity.start_another(os.environ)
         self.link = GuardianLink(
-            sock, identity, reactor=self.reactor, release="0", environ=os.environ, ended=self._cut_off
+            sock,
+            identity,
+            reactor=self.reactor,
+            release="0",
+            environ=os.environ,
+            runs=HeldRuns(None),
+            ended=self._cut_off,
         )
         self._last = time.monotonic()
 

@@ -36,7 +36,6 @@ class FakeGuardian:
         self.lacking: tuple[str, ...] = ()
         self.is_connected = False
         self.is_unresponsive = False
-        self.on_unresponsive: Callable[[bool], None] = lambda unresponsive: None
         self._received: Received | None = None
         self._turn_ended: Callable[[], None] | None = None
         self._table: Deferred[list[Any]] = Deferred()
@@ -48,6 +47,11 @@ class FakeGuardian:
         self._now = 1_000_000.0
 
     # ---- the daemon's side
+
+    @property
+    def guardian_id(self) -> str:
+        """The pid says it here."""
+        return f"{self.guardian_pid}.1"
 
     def begin(self, received: Received, turn_ended: Callable[[], None] | None = None) -> None:
         """Take the daemon's callbacks; the table is there with the next turn."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from droned.lifecycle import inputs as i
-from droned.lifecycle.actions import begin_items, judge, progress, with_items
+from droned.lifecycle.actions import begin_items, judge, with_items
 from droned.models.policy import RestartLimit, RestartWhen
 from droned.models.records import (
     ActionItem,
@@ -22,6 +22,7 @@ from droned.models.records import (
     Then,
     Wanted,
 )
+from droned.models.registry import Moment
 from tests.lifecycle.samples import (
     WALL,
     WEB,
@@ -229,13 +230,21 @@ def item(instance: str, state: ActionState = RUNNING) -> ActionItem:
     return ActionItem(instance=instance, goal=Goal.RUNNING, after_run=2, state=state)
 
 
+def moved_by(
+    given: ActionRecord, instance_after: InstanceRecord | None, key: str, moment: Moment
+) -> ActionRecord:
+    """The action after the instance `key` became this."""
+    judged = {item.instance: judge(item, instance_after) for item in given.items if item.instance == key}
+    return with_items(given, judged, moment)
+
+
 def test_an_action_ends_when_all_of_its_items_have() -> None:
     begun = action(item("web/0"), item("web/1"))
-    half = progress(begun, record(State.RUNNING), "web/0", at(1.0))
+    half = moved_by(begun, record(State.RUNNING), "web/0", at(1.0))
     assert (half.state, half.ended_at) == (RUNNING, None)
-    done = progress(half, record(State.RUNNING, key="web/1"), "web/1", at(2.0))
+    done = moved_by(half, record(State.RUNNING, key="web/1"), "web/1", at(2.0))
     assert (done.state, done.ended_at) == (SUCCEEDED, WALL + 2.0)
-    failed = progress(half, None, "web/1", at(2.0))
+    failed = moved_by(half, None, "web/1", at(2.0))
     assert (failed.state, failed.ended_at) == (FAILED, WALL + 2.0)
 
 
@@ -243,7 +252,7 @@ def test_an_action_that_has_ended_never_changes_again() -> None:
     done = with_items(action(item("web/0", SUCCEEDED)), {}, at())
     assert done.state is SUCCEEDED
     assert (
-        progress(done, record(State.EXITED, exit=Exit(run=3, at=WALL, reason="exited 1")), "web/0", at())
+        moved_by(done, record(State.EXITED, exit=Exit(run=3, at=WALL, reason="exited 1")), "web/0", at())
         is done
     )
     assert with_items(done, {"web/0": item("web/0", FAILED)}, at(9.0)) is done
@@ -253,9 +262,9 @@ def test_an_action_that_has_ended_never_changes_again() -> None:
 
 def test_nothing_new_is_the_same_object() -> None:
     begun = action(item("web/0"))
-    begun = progress(begun, record(State.STARTING), "web/0", at())
-    assert progress(begun, record(State.STARTING), "web/0", at(1.0)) is begun
-    assert progress(begun, record(State.RUNNING), "db/0", at(1.0)) is begun
+    begun = moved_by(begun, record(State.STARTING), "web/0", at())
+    assert moved_by(begun, record(State.STARTING), "web/0", at(1.0)) is begun
+    assert moved_by(begun, record(State.RUNNING), "db/0", at(1.0)) is begun
     assert with_items(begun, {}, at(1.0)) is begun
 
 
@@ -265,5 +274,5 @@ def test_an_action_without_items_has_ended() -> None:
 
 def test_a_hundred_starts_move_only_their_own_item() -> None:
     begun = action(*(item(f"web/{number}") for number in range(100)))
-    moved = progress(begun, after(in_setup(), spawned()), "web/7", at())
+    moved = moved_by(begun, after(in_setup(), spawned()), "web/7", at())
     assert sum(one is not other for one, other in zip(begun.items, moved.items, strict=True)) == 1

@@ -32,6 +32,7 @@ INPUTS: dict[type[Any], i.Input] = {
     i.Ended: ended(),
     i.TreeGone: i.TreeGone(run=3),
     i.Found: found(),
+    i.TakenOver: i.TakenOver(run=3),
     i.Vanished: i.Vanished(run=3),
     i.Elapsed: i.Elapsed(kind=DueKind.START),
     i.Cleared: i.Cleared(),
@@ -64,6 +65,7 @@ StartFailed  =           =           backoff     backoff     stopped     =      
 Ended        =           =           backoff     backoff     stopped     =           =           =           exited
 TreeGone     =           =           =           =           =           =           =           =           =
 Found        running     running     =           =           =           running     running     running     running
+TakenOver    =           =           =           =           ~+k         =           =           =           =
 Vanished     =           =           backoff     backoff     stopped     =           =           =           =
 Elapsed      =           starting+s  running     =           ~+k         starting+s  =           starting+s  =
 Cleared      =           =           =           =           =           =           =           =           =
@@ -134,7 +136,16 @@ def test_a_refusal_says_what_it_is_and_why() -> None:
 
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize(
-    "given", [spawned(2), not_started(run=2), ended(run=2), i.TreeGone(run=2), found(2), i.Vanished(run=2)]
+    "given",
+    [
+        spawned(2),
+        not_started(run=2),
+        ended(run=2),
+        i.TreeGone(run=2),
+        found(2),
+        i.TakenOver(run=2),
+        i.Vanished(run=2),
+    ],
 )
 def test_what_is_seen_of_an_earlier_run_is_of_the_past(given: i.Input, state: State) -> None:
     before = record(state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from droned.lifecycle import inputs as i
+from droned.models.policy import DEFAULT_STOP, SignalTo, StopStep
 from droned.models.records import DueKind, State, Then, Wanted
 from tests.lifecycle.samples import (
     CRASH,
@@ -12,6 +13,7 @@ from tests.lifecycle.samples import (
     WALL,
     after,
     after_main,
+    app,
     due,
     ended,
     found,
@@ -116,3 +118,33 @@ def test_a_wall_clock_that_steps_never_makes_a_time_negative() -> None:
     ahead = after(record(State.STOPPED), found(run=4, spawned_at=WALL + 3600.0))
     assert ahead.started_mono == MONO
     assert after(ahead, ended(CRASH, run=4, at_s=7200.0), seconds=1.0).state is State.BACKOFF
+
+
+def test_a_stop_goes_on_with_its_signal_and_what_is_left_of_its_time() -> None:
+    """The daemon before may have died between the journal's word and its own to the guardian."""
+    before = record(State.STOPPING, wanted=DOWN)
+    outcome = take(before, i.TakenOver(run=3), seconds=4.0)
+    assert outcome.record == before
+    assert signals([outcome]) == [(15, "main")]
+
+
+def test_a_signal_that_comes_late_is_given_a_moment_to_be_heard() -> None:
+    late = after(record(State.STOPPING, wanted=DOWN), i.TakenOver(run=3), seconds=60.0)
+    assert late.due == due(DueKind.STOP, 62.0)
+    short = app(stop=(StopStep(signal=15, to=SignalTo.MAIN, for_s=0.5), *DEFAULT_STOP[1:]))
+    assert after(record(State.STOPPING), i.TakenOver(run=3), web=short, seconds=60.0).due == due(
+        DueKind.STOP, 60.5
+    )
+
+
+@pytest.mark.parametrize("then", list(Then))
+def test_what_is_left_of_a_tree_is_stopped_on_from_its_step(then: Then) -> None:
+    outcome = take(after_main(then), i.TakenOver(run=3))
+    assert outcome.record == after_main(then)
+    assert signals([outcome]) == [(15, "tree")]
+
+
+def test_a_run_in_its_set_up_gets_the_signal_of_its_stop_again() -> None:
+    going = take(after(in_setup(), i.Stop()), i.TakenOver(run=3))
+    assert signals([going]) == [(15, "main")]
+    assert going.record == after(in_setup(), i.Stop())

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droned.lifecycle import inputs as i
-from droned.models.policy import Leftovers, RestartLimit, RestartWhen
+from droned.models.policy import DEFAULT_STOP, Leftovers, RestartLimit, RestartWhen
 from droned.models.records import AppRecord, State, Wanted
 from tests.lifecycle.samples import app
 from tests.lifecycle.world import HAPPENINGS, World
@@ -27,6 +27,7 @@ CHOICES: dict[str, list[object]] = {
     "permanent_exit": [(), (125,)],
     "leftovers": list(Leftovers),
     "grace_s": [1.0, 0.0],
+    "stop": [DEFAULT_STOP, DEFAULT_STOP[:1] + DEFAULT_STOP[2:]],
 }
 APPS = st.builds(app, **{name: st.sampled_from(values) for name, values in CHOICES.items()})
 STEPS = st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, 11)), max_size=80)
@@ -109,3 +110,19 @@ def test_a_stop_that_was_acknowledged_stays_one() -> None:
     world.check_rest()
     assert world.record is not None
     assert (world.record.wanted, world.record.state) == (Wanted.DOWN, State.STOPPED)
+
+
+def test_a_stop_whose_signal_died_with_the_daemon_asks_again_before_it_kills() -> None:
+    world = World(app=app(stop=DEFAULT_STOP[:1] + DEFAULT_STOP[2:]))
+    world.order_arrives(0)
+    world.set_up_ends(9)
+    world.news_arrives(0)
+    world.feed(i.Stop())
+    world.sync()
+    world.daemon_dies(0)
+    world.order_arrives(3)
+    assert world.rows[1].is_asked
+    assert world.rows[1].lives
+    world.time_comes(0)
+    world.settle()
+    world.check_rest()

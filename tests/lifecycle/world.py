@@ -20,13 +20,12 @@ from droned.lifecycle.table import step
 from droned.models.policy import Leftovers
 from droned.models.records import AppRecord, DueKind, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
+from tests.lifecycle.rows import FAILURES, STATUSES, Row
 
 WITH_PROCESS = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 AT_REST = frozenset({State.STOPPED, State.EXITED, State.FAILED, State.UNKNOWN})
 LEFT_BY_A_SHUTDOWN = frozenset({State.STOPPED, State.STOPPING, State.FAILED})
 """What a shutdown that was not finished can have left of an instance that is wanted."""
-STATUSES = (0, 1 << 8, 9, 11, 15, 125 << 8)
-FAILURES = (("exec", 2), ("user", 2), ("fork", 11), ("timeout at directory", 110))
 COMMANDS: tuple[i.Input, ...] = (
     i.Start(),
     i.Stop(),
@@ -36,26 +35,6 @@ COMMANDS: tuple[i.Input, ...] = (
     i.Disable(),
     i.SendSignal(number=15, to="main"),
 )
-
-
-@dataclass
-class Row:
-    """One run, as the guardian knows it."""
-
-    run: int
-    spawned_at: float
-    state: str = "setup"
-    status: int | None = None
-    failure: tuple[str, int] | None = None
-    leftovers: int = 0
-    ended_at: float = 0.0
-    is_acknowledged: bool = False
-    is_unseen: bool = False
-
-    @property
-    def lives(self) -> bool:
-        """Whether its main process is there."""
-        return self.state != "ended"
 
 
 @dataclass
@@ -201,6 +180,10 @@ class World:
         if due is None or number % 4 == 3:
             self.now += number
             return
+        if due.kind is DueKind.STOP:
+            # A stop step lasts longer than an order is on its way.
+            while self.orders:
+                self.obey(self.orders.popleft(), is_obedient=number % 2 == 0)
         self.now = max(self.now, due.at_mono)
         self.budget_wait_s = 0.05 if number % 4 == 2 else 0.0
         self.feed(i.Elapsed(kind=due.kind))
@@ -227,6 +210,8 @@ class World:
                 if row.is_unseen:
                     self.find(row)
             self.feed(i.Rebooted())
+        else:
+            self.go_on_stopping(rows)
         for row in rows:
             if not (is_new_boot and row.is_unseen):
                 self.find(row)
@@ -241,6 +226,16 @@ class World:
             self.feed(i.Vanished(run=before.run))
         if is_new_boot or (self.record is not None and self.record.state in LEFT_BY_A_SHUTDOWN):
             self.feed(i.Begin())
+
+    def go_on_stopping(self, rows: list[Row]) -> None:
+        """A stop whose signal may have died with the daemon before."""
+        for row in rows:
+            record = self.record
+            if record is None or record.state is not State.STOPPING:
+                continue
+            is_news = record.pid is None and row.state == "running"
+            if (row.lives or row.leftovers) and not is_news:
+                self.feed(i.TakenOver(run=row.run))
 
     def find(self, row: Row) -> None:
         """A row of the table that is later than the record, or that lives."""
@@ -275,7 +270,12 @@ class World:
                 self.rows[run] = Row(run=run, spawned_at=self.now)
             case i.Signal(run=run, number=number, to=to):
                 row = self.rows.get(run)
-                if row is not None and (is_obedient or number == 9):
+                if row is None:
+                    return
+                if row.state == "running":
+                    assert row.is_asked or number != 9, "killed without having been asked to end"
+                row.is_asked = True
+                if is_obedient or number == 9:
                     self.signalled(row, number, to)
             case i.Look():
                 if is_obedient:

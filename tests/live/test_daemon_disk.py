@@ -156,6 +156,33 @@ def test_a_daemon_that_starts_on_a_full_disk_is_in_control(on_small_disk: Droned
     droned.done("start", "web/0")
 
 
+def test_what_is_new_in_the_configuration_can_be_stopped_while_the_disk_is_full(
+    on_small_disk: Droned,
+) -> None:
+    """Its start waits for the disk, since it has to be remembered; no stop does, nor does the end of all."""
+    droned = on_small_disk
+    droned.start()
+    droned.until_state("running", of=("web/0", "web/1", "web/2"))
+    daemon = droned.daemon_pid
+    ballast = fill(droned.state_dir)
+    use_up(droned)
+    late = '  late: {command: [sleep, "1000"]}\n  later: {command: [sleep, "1000"]}\n'
+    droned.configure(APPS.replace("instances: 3", "instances: 2") + late)
+    os.kill(daemon, signal.SIGKILL)
+    droned.in_control(other_than=daemon)
+    until(lambda: degraded(droned) == ["journal"], what="it has seen that the disk is full")
+    rows = droned.rows()
+    assert (rows["late/0"]["state"], rows["late/0"]["pid"]) == ("starting", None)
+    assert (rows["web/2"]["state"], processes.is_alive(rows["web/2"]["pid"])) == ("stopping", True)
+    droned.done("stop", "late", "web/2", "web/0")
+    rows = droned.rows()
+    assert (rows["late/0"]["state"], rows["web/0"]["state"]) == ("stopped", "stopped")
+    assert "web/2" not in rows
+    assert rows["later/0"]["state"] == "starting"
+    assert droned.stop() == 0
+    ballast.unlink()
+
+
 def killed(droned: Droned) -> None:
     """Guardian and daemon together, so that neither helps the other."""
     assert droned.process is not None

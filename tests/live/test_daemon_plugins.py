@@ -1,13 +1,8 @@
 """Service plugins that fail in a real daemon: each is shown failed, with an issue, and the rest runs."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from droned.daemon.options import run_options
-from tests.running import ROOT, Droned, environment
+from tests.running import Droned
 
 pytestmark = pytest.mark.live
 
@@ -29,30 +24,6 @@ BROKEN = {
 RUNNING = {"journal", "supervision", "api", "stall-watch", "stop", "sound", "needs-sound"}
 
 
-def start(droned: Droned, mended: Path) -> None:
-    """The guardian as `droned run` makes it, over a daemon that has the plugins."""
-    places = ["-c", str(droned.config_path), "--state", str(droned.state_dir), "--socket", str(droned.socket)]
-    given = run_options(places, 0, {}).for_daemon()
-    daemon = [
-        sys.executable,
-        "-I",
-        str(ROOT / "tests" / "programs" / "plugged_daemon.py"),
-        str(ROOT),
-        str(mended),
-    ]
-    guardian = [sys.executable, "-I", "-S", "-E", str(ROOT / "droned" / "guardian" / "__main__.py")]
-    with droned.log_path.open("ab") as log:
-        droned.process = subprocess.Popen(
-            [*guardian, "--state", str(droned.state_dir), "--", *daemon, *given],
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    droned.in_control()
-
-
 def services(droned: Droned) -> dict[str, tuple[str, str]]:
     return {each["name"]: (each["state"], each["note"]) for each in droned.api.daemon()["services"]}
 
@@ -61,7 +32,7 @@ def test_a_service_that_fails_in_any_phase_is_shown_and_the_rest_runs(droned: Dr
     mended = droned.folder / "mended"
     broken = {name: ("failed", note.format(mended=mended)) for name, note in BROKEN.items()}
     droned.configure(APPS)
-    start(droned, mended)
+    droned.start_over("plugged_daemon.py", str(mended))
     before = droned.until_state("running")["web/0"]["pid"]
     shown = services(droned)
     assert {name: each for name, each in shown.items() if name not in RUNNING} == broken

@@ -5,7 +5,7 @@
 
 import pytest
 
-from tests.faults.scenarios import daemon_kills, exits, guardian_kills, hang, trees
+from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
 from tests.faults.verdict import Verdict
 
 pytestmark = pytest.mark.live
@@ -45,3 +45,18 @@ def test_a_stop_leaves_nothing_of_a_tree_and_touches_nobody_else() -> None:
 
 def test_every_exit_is_recorded_as_it_was_while_the_daemon_is_killed() -> None:
     passed(exits.run(exits.Size(exits=500, within_s=4.0, kills=1, slack_s=SLACK_S)))
+
+
+def test_a_daemon_killed_while_it_is_being_replaced_is_replaced_all_the_same() -> None:
+    passed(goings.restarted(goings.Size(plain=20, stubborn=2, rounds=5)))
+
+
+def test_a_shutdown_comes_to_its_end_though_its_daemons_are_killed() -> None:
+    passed(goings.shut_down(goings.Size(plain=20, stubborn=5, rounds=4)))
+
+
+@pytest.mark.parametrize("without", ["", "cgroup"])
+@pytest.mark.parametrize("kind", ["tree", "headed"])
+def test_a_stop_of_trees_leaves_nothing_though_its_guardian_is_killed(kind: str, without: str) -> None:
+    size = tree_stops.Size(kinds=(kind,), trees=4, members=4, steady=4, rounds=3, without=without)
+    passed(tree_stops.run(size))

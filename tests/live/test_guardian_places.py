@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guardian.harness import Guarded, guarded, is_alive, launch, until
+from tests.guardian.harness import Guarded, Message, Stub, guarded, is_alive, launch, until
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.geteuid() != 0, reason="mounts and makes namespaces")]
 SLEEP = launch("/bin/sleep", "600")
@@ -141,3 +142,85 @@ def test_the_ledger_is_written_anew_when_it_is_long(world: Guarded) -> None:
     stub = world.begin()
     assert app["pid"] in [row["pid"] for row in stub.table()]
     assert len(stub.heard) >= 1
+
+
+# --- a folder that is held
+
+
+def killed_beside_a_daemon_that_hangs(world: Guarded) -> tuple[Stub, Message]:
+    """A guardian is killed while its daemon hangs; the daemon, and a program of theirs."""
+    stub = world.begin()
+    app = stub.run("web/0", 1, SLEEP)
+    os.kill(stub.pid, signal.SIGSTOP)
+    world.signal(signal.SIGKILL)
+    world.processes[0].wait(10)
+    return stub, app
+
+
+def test_a_start_ends_a_daemon_that_hangs_without_a_guardian_and_takes_over(world: Guarded) -> None:
+    """Nobody else would ever do it, and droned would not come back."""
+    hung, app = killed_beside_a_daemon_that_hangs(world)
+    world.start()
+    stub = world.welcomed(30.0)
+    assert [row["pid"] for row in stub.table()] == [app["pid"]]
+    assert not is_alive(hung.pid)
+    assert f"(pid {hung.pid}) hangs" in world.logged()
+
+
+def test_whoever_only_has_the_lock_open_is_left_alone(world: Guarded) -> None:
+    hung, _ = killed_beside_a_daemon_that_hangs(world)
+    with open(world.state / "lock") as file:
+        other = subprocess.Popen(["sleep", "600"], pass_fds=[file.fileno()])
+    try:
+        world.start()
+        world.welcomed(30.0)
+        assert not is_alive(hung.pid)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_guardian_that_could_not_say_who_it_is_is_not_touched(world: Guarded) -> None:
+    stub = world.begin()
+    first = world.guardian_pid
+    (world.state / "guardian" / "guardian.json").unlink()
+    assert world.start().wait(10) == 75
+    assert "another droned holds it" in world.logged()
+    stub.send("leave")
+    stub.exit()
+    assert world.start().wait(10) == 75
+    assert is_alive(first)
+
+
+@pytest.fixture
+def manager(world: Guarded) -> Iterator[socket.socket]:
+    """What a service manager hears."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(world.folder / "notify"))
+        sock.settimeout(10.0)
+        yield sock
+
+
+def test_under_a_service_manager_a_start_waits_for_the_folder(world: Guarded, manager: socket.socket) -> None:
+    """It would only be started again and again."""
+    stub = world.begin()
+    first = world.guardian_pid
+    second = world.start(env={"NOTIFY_SOCKET": str(world.folder / "notify")})
+    told = manager.recv(4096).decode()
+    assert told == f"STATUS=waits: cannot use {world.state}: the droned with pid {first} holds it"
+    time.sleep(1.5)
+    assert second.poll() is None
+    stub.send("exit", code=0)
+    stub.exit()
+    assert world.processes[0].wait(10) == 0
+    world.welcomed()
+    assert world.guardian_pid == second.pid
+
+
+def test_a_start_that_waits_ends_when_it_is_told_to(world: Guarded, manager: socket.socket) -> None:
+    world.begin()
+    second = world.start(env={"NOTIFY_SOCKET": str(world.folder / "notify")})
+    manager.recv(4096)
+    second.terminate()
+    assert second.wait(5) == 75

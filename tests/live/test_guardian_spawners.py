@@ -170,9 +170,9 @@ def test_what_a_killed_guardian_had_forked_and_not_executed_is_ended(world: Guar
     with open(world.state / "guardian" / "ledger", "ab") as ledger:
         ledger.write(b'{"spawn":["slow/0",1]}\n')
     with open(world.state / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         copy = subprocess.Popen(world.command(), pass_fds=[lock.fileno()])
         os.kill(copy.pid, signal.SIGSTOP)
-        fcntl.flock(lock, fcntl.LOCK_EX)
     stub = world.begin()
     assert copy.wait() == -signal.SIGKILL
     rows = {row["instance"]: row for row in stub.table()}

@@ -10,11 +10,13 @@
  *        no reader, and so disturbs what is measured least.
  * MODE   pause                 waits; obeys TERM as the kernel does by default
  *        ignore-term           waits; only KILL ends it
+ *        linger MS             waits; ends with 0 so long after TERM, as a program that finishes its work first
  *        exit CODE AFTER_MS    ends with CODE (7), by a signal (s9) or in a way chosen by its pid (any)
  *        on-usr1 CODE          the same, as soon as it gets the signal USR1
  *        segv AFTER_MS         ends by a real access violation
  *        dfork DEPTH           a chain of DEPTH descendants, each double-forked into a session of its own; obey TERM
  *        tree COUNT            COUNT processes in all, double-forked, each in its own session; all ignore TERM
+ *        headed COUNT          the same, but the first of them obeys TERM and leaves the others behind
  *        background            leaves a child behind and exits 0, as a program that daemonizes itself does
  *        burn SECONDS          uses a whole processor
  *
@@ -132,10 +134,10 @@ int main(int argc, char **argv)
     else if (strcmp(mode, "background") == 0)
         end = "0";
     sigemptyset(&awaited);
-    sigaddset(&awaited, SIGUSR1);
-    if (strcmp(mode, "on-usr1") == 0)
+    sigaddset(&awaited, strcmp(mode, "linger") == 0 ? SIGTERM : SIGUSR1);
+    if (strcmp(mode, "on-usr1") == 0 || strcmp(mode, "linger") == 0)
         sigprocmask(SIG_BLOCK, &awaited, NULL);
-    if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0)
+    if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0 || strcmp(mode, "headed") == 0)
         signal(SIGTERM, SIG_IGN);
     stamp(argv[2], began_ns, argv[1], end);
 
@@ -148,6 +150,11 @@ int main(int argc, char **argv)
     if (strcmp(mode, "on-usr1") == 0 && argc > 4) {
         sigwait(&awaited, &taken);
         end_as(end);
+    }
+    if (strcmp(mode, "linger") == 0) {
+        sigwait(&awaited, &taken);
+        sleep_ms(number);
+        return 0;
     }
     if (strcmp(mode, "segv") == 0) {
         struct rlimit no_core = {0, 0};
@@ -162,12 +169,14 @@ int main(int argc, char **argv)
             alarm(LONGEST_LIFE_S);
         wait_for_ever();
     }
-    if (strcmp(mode, "tree") == 0) {
+    if (strcmp(mode, "tree") == 0 || strcmp(mode, "headed") == 0) {
         while (--number > 0)
             if (is_detached_grandchild()) {
                 alarm(LONGEST_LIFE_S);
                 wait_for_ever();
             }
+        if (strcmp(mode, "headed") == 0)
+            signal(SIGTERM, SIG_DFL);
         wait_for_ever();
     }
     if (strcmp(mode, "background") == 0) {

@@ -20,6 +20,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol  # no
 from twisted.protocols.basic import LineOnlyReceiver  # noqa: E402
 
 from droned.drivers.guardian import GuardianLink  # noqa: E402
+from droned.drivers.successor import HeldRuns  # noqa: E402
 
 
 class Test(LineOnlyReceiver):
@@ -80,6 +81,6 @@ class Test(LineOnlyReceiver):
         os._exit(0)
 
 
-link = GuardianLink.from_environment(os.environ, reactor=reactor, release="0")
+link = GuardianLink.from_environment(os.environ, reactor=reactor, release="0", runs=HeldRuns(None))
 connectProtocol(UNIXClientEndpoint(reactor, sys.argv[1]), Test(link)).addErrback(lambda _: os._exit(0))
 reactor.run()

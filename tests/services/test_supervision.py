@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from droned.errors import KeyReused, NotNow
-from droned.lifecycle import inputs
 from droned.models.policy import (
     DEFAULT_STOP,
     RestartPolicy,
@@ -13,7 +12,7 @@ from droned.models.policy import (
     StartBudget,
     StopStep,
 )
-from droned.models.records import ActionRecord, ActionState, State, Wanted
+from droned.models.records import ActionRecord, ActionState, State
 from tests.services.spine import Spine, app, ended, result_of
 
 CRASHED = 1 << 8
@@ -240,76 +239,11 @@ def test_leftovers_are_ended_before_the_next_start(spine: Spine) -> None:
     assert spine.record("web/0").state is State.BACKOFF
 
 
-# --- a daemon that takes over
-
-
-def row(run: int, state: str = "running", **fields: object) -> dict[str, object]:
-    """A row of the guardian's table for web/0."""
-    return {
-        "instance": "web/0",
-        "run": run,
-        "pid": 500 + run,
-        "start_time": 1,
-        "spawned_at": 1.0,
-        "state": state,
-        "status": None,
-        "seen": True,
-        "ended_at": None,
-        "failure": None,
-        "leftovers": 0,
-        "adopted": False,
-    } | fields
-
-
-def test_taking_over_a_living_run_changes_nothing(spine: Spine) -> None:
-    spine.configure(app())
-    spine.up("web/0", 501)
-    before = spine.registry.version
-    spine.processes.take_over([row(1)], is_new_boot=False)
-    assert spine.registry.version == before
-    assert spine.spawner.spawned == [("web/0", 1)]
-
-
-def test_an_order_that_never_arrived_is_given_again_with_its_number(spine: Spine) -> None:
-    spine.configure(app())
-    spine.processes.take_over([], is_new_boot=False)
-    assert spine.spawner.spawned == [("web/0", 1), ("web/0", 1)]
-
-
-def test_a_table_ahead_of_the_journal_is_believed(spine: Spine) -> None:
-    spine.configure(app())
-    spine.up("web/0", 501)
-    spine.processes.take_over([row(1, "ended", status=CRASHED, ended_at=2.0), row(2)], is_new_boot=False)
-    record = spine.record("web/0")
-    assert (record.run, record.pid, record.state) == (2, 502, State.RUNNING)
-    assert record.exit is not None
-    assert record.exit.code == 1
-    assert spine.spawner.spawned == [("web/0", 1)]
-
-
-def test_what_follows_from_an_end_in_the_table_is_ordered_once(spine: Spine) -> None:
-    spine.configure(app(restart=RestartPolicy(delay_s=0.0)))
-    spine.up("web/0", 501)
-    spine.processes.take_over([row(1, "ended", status=CRASHED, ended_at=2.0)], is_new_boot=False)
-    assert spine.spawner.spawned == [("web/0", 1), ("web/0", 2)]
-
-
 def test_an_order_that_was_given_twice_does_no_harm(spine: Spine) -> None:
     spine.configure(app())
     spine.tell("web/0", {"type": "refused", "run": 1, "live_run": 1, "last_run": 1})
     spine.up("web/0")
     assert spine.record("web/0").state is State.RUNNING
-
-
-def test_what_lives_after_a_reboot_is_not_declared_gone(spine: Spine) -> None:
-    """The daemon that began after the reboot was killed before its first commit was on disk."""
-    spine.configure(app())
-    spine.up("web/0", 501)
-    gone = row(1, "ended", seen=False, ended_at=2.0)
-    spine.processes.take_over([gone, row(2)], is_new_boot=True)
-    record = spine.record("web/0")
-    assert (record.run, record.pid, record.state) == (2, 502, State.RUNNING)
-    assert spine.spawner.acknowledged == []
 
 
 def test_a_label_that_comes_back_while_it_is_removed_stays(spine: Spine) -> None:
@@ -339,29 +273,3 @@ def test_a_stop_does_not_wait_for_a_disk_that_cannot_be_written(spine: Spine) ->
     receipt = result_of(spine.command("stop", "web/0"))
     assert not receipt.durable
     assert [number for _, _, number, _ in spine.spawner.signals] == [15]
-
-
-def test_a_run_that_nobody_holds_ended_unseen(spine: Spine) -> None:
-    spine.configure(app())
-    spine.up("web/0", 501)
-    spine.processes.take_over([], is_new_boot=False)
-    record = spine.record("web/0")
-    assert record.state is State.BACKOFF
-    assert record.exit is not None
-    assert record.exit.is_unseen
-
-
-def test_after_a_reboot_nothing_lives_and_no_failure_is_counted(spine: Spine) -> None:
-    spine.configure(app())
-    spine.up("web/0", 501)
-    spine.processes.take_over([row(1, "ended", seen=False, ended_at=2.0)], is_new_boot=True)
-    record = spine.record("web/0")
-    assert (record.state, record.tries, record.wanted) == (State.STOPPED, 0, Wanted.UP)
-    spine.supervision.feed("web/0", inputs.Begin())
-    assert spine.spawner.spawned[-1] == ("web/0", 2)
-
-
-def test_processes_of_no_instance_become_an_issue_and_are_not_signalled(spine: Spine) -> None:
-    spine.processes.take_over([row(1)], is_new_boot=False)
-    assert "orphans:runs" in spine.registry.records("issue")
-    assert spine.spawner.signals == []
