@@ -145,3 +145,11 @@ def test_the_demo_survives_what_its_text_invites_to(demo: RunningDemo) -> None:
     until(lambda: demo.daemon()["pid"] not in (now["pid"], first["pid"]), 40, what="both again")
     assert demo.steady() == before
     assert all(map(processes.is_alive, before.values()))
+
+
+def test_the_demo_ends_well_when_its_first_guardian_was_killed(demo: RunningDemo) -> None:
+    """The fixture interrupts it: status 0 and its last word are those of any other end."""
+    demo.steady()
+    first = demo.daemon()["guardian_pid"]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: demo.daemon()["guardian_pid"] not in (None, first), 40, what="a new guardian")
