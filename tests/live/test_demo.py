@@ -11,16 +11,9 @@ import pytest
 
 from tests.faults import processes
 from tests.faults.api import Api, Refused, Unanswered
-from tests.running import environment, in_tree, keeping_orphans, until
+from tests.running import AS_NOBODY, NOBODY, environment, in_tree, keeping_orphans, until
 
 pytestmark = pytest.mark.live
-
-NOBODY = 65534
-# The tests' Python may stand in a folder of root's: nobody may read there, and may do nothing else more.
-AS_NOBODY = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
-)
 
 
 class RunningDemo:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.guardian.harness import Guarded, Stub, guarded, launch, state_id, until
+from tests.running import AS_NOBODY, NOBODY
 
 pytestmark = pytest.mark.live
-NOBODY = 65534
 # One that any user may execute, which the interpreter of a virtual environment need not be.
 PYTHON = next(
     (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), sys.executable
@@ -267,8 +267,7 @@ def test_an_unprivileged_guardian_starts_programs(world: Guarded) -> None:
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
     os.chmod(world.folder / "test.sock", 0o777)
-    wrapper = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
-    stub = world.begin(wrapper=wrapper, python=PYTHON)
+    stub = world.begin(wrapper=AS_NOBODY, python=PYTHON)
     seen = look(world, stub, user="nobody")
     assert seen["uid"] == [NOBODY] * 3
     stub.spawn("bad/0", 1, launch("/bin/true", user="root"))
