@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import processes
 from tests.faults.api import Api, Refused, Unanswered
-from tests.running import AS_NOBODY, NOBODY, environment, in_tree, keeping_orphans, until
+from tests.running import AS_NOBODY, IS_ROOT, NOBODY, environment, in_tree, keeping_orphans, until
 
 pytestmark = pytest.mark.live
 
@@ -23,7 +23,7 @@ class RunningDemo:
         # Root's demo would use the host's folders; DRONED_STATE moves all of it.
         places = {"DRONED_STATE": str(folder)} if uid == 0 else {"HOME": str(folder)}
         self.environ = environment({**places, "XDG_RUNTIME_DIR": None, "XDG_STATE_HOME": None})
-        self.prefix = () if uid == 0 else AS_NOBODY
+        self.prefix = AS_NOBODY if IS_ROOT and uid != 0 else ()
         self.folder = folder
         self.socket = folder / ("demo.sock" if uid == 0 else ".local/state/droned/run/demo.sock")
         self.log = folder / "out"
@@ -84,10 +84,13 @@ class RunningDemo:
 
 @pytest.fixture(params=[0, NOBODY], ids=["root", "nobody"])
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    if request.param == 0 and not IS_ROOT:
+        pytest.skip("is for root")
     folder = tmp_path_factory.mktemp("d")
-    os.chown(folder, request.param, request.param)
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o711)
+    if IS_ROOT:
+        os.chown(folder, request.param, request.param)
+        for parent in (folder, folder.parent, folder.parent.parent):
+            parent.chmod(parent.stat().st_mode | 0o711)
     with keeping_orphans() as left:
         made = RunningDemo(folder, request.param)
         try:

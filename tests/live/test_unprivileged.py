@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import processes
 from tests.faults.api import Api, Refused, Unanswered
-from tests.running import ROOT, Droned, environment, in_tree, keeping_orphans, until
+from tests.running import IS_ROOT, ROOT, Droned, environment, in_tree, keeping_orphans, until
 
 pytestmark = pytest.mark.live
 
@@ -30,6 +30,8 @@ apps:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
+    if not IS_ROOT:
+        pytest.skip("becomes other users")
     folder = Path(tempfile.mkdtemp(prefix="droned-test-"))
     os.chown(folder, NOBODY, NOBODY)
     yield folder
