@@ -1,6 +1,7 @@
 """What every test may ask for: `program`, a compiled C program, and `droned`, a real one of its own."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,18 @@ hypothesis.settings.register_profile(
     "droned", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("droned")
+
+
+def pytest_configure() -> None:
+    """Have INT and QUIT do what they do in a terminal, here and in what the tests start.
+
+    A script that puts bin/test in the background has both ignored, and that is inherited: a test that
+    interrupts itself would then wait for ever.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

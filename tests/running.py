@@ -22,7 +22,14 @@ from tests.faults.api import Api, Refused, Unanswered
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0
+IS_ROOT = os.geteuid() == 0
 STOP_S = 30.0
+NOBODY = 65534
+# The tests' Python and this tree may stand in a folder of root's: nobody may read there, no more.
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
 
 T = TypeVar("T")
 

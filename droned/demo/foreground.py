@@ -57,17 +57,16 @@ def demo_command(argv: list[str], environ: Mapping[str, str] = os.environ) -> li
             for number in ENDING_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             return demo.arguments
-        status = foreground.wait_for(child)
-        if not os.WIFSIGNALED(status) or not os.path.exists(guardian_file(demo.state_dir)):
+        code = foreground.wait_for(child)
+        if code is not None:
             break
         print(
             "droned demo: guardian and daemon are both gone; starting them again, as init would", flush=True
         )
     clear(demo.state_dir, places.run_dir if made_run_dir else None)
-    code = os.waitstatus_to_exitcode(status)
     if code == 0:
         print("The demo has ended: no process and no file is left.", flush=True)
-    raise SystemExit(code if code >= 0 else 128 - code)
+    raise SystemExit(code)
 
 
 class Foreground:
@@ -79,18 +78,25 @@ class Foreground:
         """The guardian, as long as it is the one that we started and did not reap."""
         self._is_ending = False
 
-    def wait_for(self, child: int) -> int:
-        """The wait status of the guardian `child`, once neither it nor a successor of it is there."""
+    def wait_for(self, child: int) -> int | None:
+        """The exit status once neither the guardian `child` nor a successor is there; None after a KILL."""
         self._child = child
         for number in ENDING_SIGNALS:
             signal.signal(number, self._end)
-        status = os.waitpid(child, 0)[1]
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         self._child = None
+        named = guardian_file(self._state_dir)
+        had_begun = os.path.exists(named)
         while is_held(f"{self._state_dir}/lock"):
             if self._is_ending:
                 self._pass_on()
             time.sleep(GUARDIAN_POLL_S)
-        return status
+        if code >= 0:
+            return code
+        if os.path.exists(named):
+            return None
+        # A guardian takes its name away when it ends in order: so did the one that took the place of ours.
+        return 0 if had_begun else 128 - code
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         """A signal to us: note it and pass it on."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults import processes
-from tests.running import Droned, until
+from tests.running import IS_ROOT, Droned, until
 
 pytestmark = pytest.mark.live
 
@@ -43,6 +43,8 @@ def mount(folder: Path) -> None:
 @pytest.fixture
 def on_small_disk(droned: Droned) -> Iterator[Droned]:
     """A droned whose state folder is a file system of its own."""
+    if not IS_ROOT:
+        pytest.skip("mounts")
     droned.state_dir.mkdir()
     mount(droned.state_dir)
     droned.configure(APPS)

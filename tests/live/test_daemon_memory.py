@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults import processes
-from tests.running import Droned, environment, in_tree, until
+from tests.running import IS_ROOT, Droned, environment, in_tree, until
 
 pytestmark = pytest.mark.live
 
@@ -64,9 +64,11 @@ def test_what_was_told_survives_a_kill_of_guardian_and_daemon_together(ordered: 
         os.kill(before[key][3], signal.SIGKILL)
     ordered.until_state("running", of=("web/2",))
     until(lambda: ordered.rows()["web/2"]["pid"] not in (None, before["web/2"][3]), what="web/2 is back")
-    ordered.until_state("exited", of=("web/1",))
+    # The tests do not reap what is left to them, and until then only root is told how a process ended.
+    ordered.until_state("exited", *(() if IS_ROOT else ("unknown",)), of=("web/1",))
     assert ordered.rows()["web/1"]["wanted"] == "up"
-    assert ordered.rows()["web/2"]["exit"]["signal"] == signal.SIGKILL
+    told = ordered.rows()["web/2"]["exit"]["signal"]
+    assert told == signal.SIGKILL or (told is None and not IS_ROOT)
 
 
 def test_an_end_and_a_start_in_order_bring_up_what_was_wanted(ordered: Droned) -> None:
@@ -98,6 +100,7 @@ def booted(droned: Droned, boot_id: Path) -> None:
     droned.in_control()
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="mounts")
 def test_after_a_reboot_what_was_wanted_comes_up_and_the_rest_stays_down(ordered: Droned) -> None:
     """The power goes: all are dead at once. Then another boot, with pids that others may have had."""
     before = facts(ordered)

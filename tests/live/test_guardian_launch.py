@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 
 from tests.guardian.harness import Guarded, Stub, guarded, launch, state_id, until
+from tests.running import AS_NOBODY, IS_ROOT, NOBODY
 
 pytestmark = pytest.mark.live
-NOBODY = 65534
 # One that any user may execute, which the interpreter of a virtual environment need not be.
 PYTHON = next(
     (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), sys.executable
 )
-IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="becomes other users")
 
 LOOK = """
@@ -92,7 +91,7 @@ def test_a_program_gets_what_was_asked_for(world: Guarded, stub: Stub) -> None:
         directory="/usr",
         umask=0o027,
         limits={"nofile": [100, 200], "fsize": [1 << 20, 1 << 20]},
-        nice=5,
+        nice=15,
         oom_score_adj=300,
         no_new_privs=True,
     )
@@ -100,7 +99,7 @@ def test_a_program_gets_what_was_asked_for(world: Guarded, stub: Stub) -> None:
     assert seen["umask"] == 0o027
     assert seen["nofile"] == [100, 200]
     assert seen["fsize"] == [1 << 20, 1 << 20]
-    assert seen["nice"] == 5
+    assert seen["nice"] == 15
     assert seen["oom"] == 300
     assert seen["nnp"] == 1
     assert seen["env"]["ODD"] == "a\udcffb"
@@ -267,8 +266,7 @@ def test_an_unprivileged_guardian_starts_programs(world: Guarded) -> None:
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
     os.chmod(world.folder / "test.sock", 0o777)
-    wrapper = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
-    stub = world.begin(wrapper=wrapper, python=PYTHON)
+    stub = world.begin(wrapper=AS_NOBODY, python=PYTHON)
     seen = look(world, stub, user="nobody")
     assert seen["uid"] == [NOBODY] * 3
     stub.spawn("bad/0", 1, launch("/bin/true", user="root"))

@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.faults import processes
 from tests.guardian.harness import LINKED, Guarded, Stub, guarded, is_alive, launch, until
 
 pytestmark = pytest.mark.live
@@ -206,7 +206,8 @@ def test_a_child_half_made_when_the_guardian_dies_never_becomes_a_second_life(wo
     fifo = world.folder / "fifo"
     os.mkfifo(fifo)
     stub = world.begin()
-    stub.spawn("web/0", 1, launch("/bin/sleep", "600.25", stdout=str(fifo)))
+    mark = f"600.{os.getpid()}"
+    stub.spawn("web/0", 1, launch("/bin/sleep", mark, stdout=str(fifo)))
     time.sleep(0.3)
     os.kill(stub.pid, signal.SIGSTOP)
     for pid in (world.guardian_pid, stub.pid):
@@ -216,4 +217,4 @@ def test_a_child_half_made_when_the_guardian_dies_never_becomes_a_second_life(wo
     stub.run("web/0", 1, SLEEP)
     with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb"):
         time.sleep(0.3)
-    assert subprocess.run(["pgrep", "-f", "sleep 600[.]25"], stdout=subprocess.DEVNULL).returncode != 0
+    assert not [pid for pid in processes.pids() if mark in processes.arguments(pid)]

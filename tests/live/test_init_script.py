@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, environment, in_tree, keeping_orphans, until
+from tests.running import IS_ROOT, ROOT, environment, in_tree, keeping_orphans, until
 
 pytestmark = pytest.mark.live
 
@@ -39,6 +39,7 @@ init frobnicate 2>/dev/null
 """
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="mounts")
 def test_the_init_script_starts_tells_and_stops(tmp_path: Path) -> None:
     config = tmp_path / "droned.yaml"
     config.write_text("version: 1\napps: {pause: {command: [sleep, '1000'], start: {grace: 100ms}}}\n")

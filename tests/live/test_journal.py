@@ -185,11 +185,15 @@ def in_own_mounts(options: str, folder: Path, then: str = "true") -> Sequence[st
 
 
 def remount(writer: Writer, folder: Path, options: str) -> None:
-    """Change the file system that the writer has at `folder`."""
+    """Change the file system that the writer has at `folder`.
+
+    Its source is named, for mount adds the options of before otherwise: among them our uid, which is nobody's
+    in the namespace of a user.
+    """
     enter = ["nsenter", "-t", str(writer.process.pid), "-m"]
     if os.getuid() != 0:
         enter += ["-U", "--preserve-credentials"]
-    subprocess.run([*enter, "mount", "-o", f"remount,{options}", str(folder)], check=True)
+    subprocess.run([*enter, "mount", "-o", f"remount,{options}", "tmpfs", str(folder)], check=True)
 
 
 def seen_by(writer: Writer, path: Path) -> Path:
@@ -231,7 +235,7 @@ def test_a_disk_without_room_for_files_degrades_and_recovers(tmp_path: Path) -> 
 
 
 def test_a_read_only_disk_is_opened_degraded_and_recovers(tmp_path: Path) -> None:
-    mounts = in_own_mounts("size=12m", tmp_path, 'mkdir -m 700 journal && mount -o remount,ro "$0"')
+    mounts = in_own_mounts("size=12m", tmp_path, 'mkdir -m 700 journal && mount -o remount,ro tmpfs "$0"')
     with writing(tmp_path / "journal", *mounts) as writer:
         assert writer.wait_for("opened") == "opened 0"
         assert "Read-only" in writer.wait_for("failed")

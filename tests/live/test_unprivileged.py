@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import processes
 from tests.faults.api import Api, Refused, Unanswered
-from tests.running import ROOT, Droned, environment, in_tree, keeping_orphans, until
+from tests.running import IS_ROOT, ROOT, Droned, environment, in_tree, keeping_orphans, until
 
 pytestmark = pytest.mark.live
 
@@ -30,19 +30,22 @@ apps:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
+    if not IS_ROOT:
+        pytest.skip("becomes other users")
     folder = Path(tempfile.mkdtemp(prefix="droned-test-"))
     os.chown(folder, NOBODY, NOBODY)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def behind_closed_folders() -> list[tuple[Path, Path]]:
-    """Where Python or this tree lie in a folder of root's alone: that folder, and what is needed in it."""
-    found = []
-    for needed in {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT}:
-        closed = [each for each in reversed(needed.parents) if not each.stat().st_mode & stat.S_IXOTH]
-        found += [(closed[0], needed)] if closed else []
-    assert len(dict(found)) == len(found), f"two needed folders in one closed folder: {found}"
+def behind_closed_folders() -> dict[Path, Path]:
+    """Where Python and this tree lie, if in a folder of root's alone: the place, and that folder."""
+    places = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT}
+    found = {}
+    for place in sorted(places):
+        closed = [each for each in reversed(place.parents) if not each.stat().st_mode & stat.S_IXOTH]
+        if closed and places.isdisjoint(place.parents):
+            found[place] = closed[0]
     return found
 
 
@@ -69,16 +72,16 @@ class Nobody:
 
     def _as(self, uid: int) -> list[str]:
         """What executes a command line as this user, where the tests' Python can be reached by everybody."""
-        script = [f'exec setpriv --reuid {uid} --regid {uid} --clear-groups "$@"']
-        for number, (closed, inner) in enumerate(behind_closed_folders()):
-            aside = self.home / f"aside{number}"
+        hidden = behind_closed_folders()
+        asides = {inner: self.home / f"aside{number}" for number, inner in enumerate(hidden)}
+        for aside in asides.values():
             aside.mkdir(exist_ok=True)
-            script[:0] = [
-                f"mount --bind {inner} {aside}",
-                f"mount -t tmpfs -o mode=755 none {closed}",
-                f"mkdir -p {inner}",
-                f"mount --bind {aside} {inner}",
-            ]
+        script = [
+            *(f"mount --bind {inner} {aside}" for inner, aside in asides.items()),
+            *(f"mount -t tmpfs -o mode=755 none {closed}" for closed in sorted(set(hidden.values()))),
+            *(f"mkdir -p {inner} && mount --bind {aside} {inner}" for inner, aside in asides.items()),
+            f'exec setpriv --reuid {uid} --regid {uid} --clear-groups "$@"',
+        ]
         return ["unshare", "-m", "--propagation", "private", "sh", "-e", "-c", "\n".join(script), "sh"]
 
     def begin(self, program: str, *words: str, uid: int = NOBODY) -> subprocess.Popen[str]:
