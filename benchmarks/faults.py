@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.run import say
 from tests.faults import programs
-from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, trees
+from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
 from tests.faults.verdict import Verdict
 
 DRONED = (str(programs.ROOT / "bin" / "droned"),)
@@ -63,6 +63,14 @@ def _trees(small: bool) -> Verdict:
     return trees.run(trees.Size(trees=10 if small else 100), DRONED)
 
 
+def _tree_stops(small: bool) -> Verdict:
+    return tree_stops.run(tree_stops.Size(rounds=3 if small else 10), DRONED)
+
+
+def _tree_stops_without_cgroups(small: bool) -> Verdict:
+    return tree_stops.run(tree_stops.Size(rounds=3 if small else 10, without="cgroup"), DRONED)
+
+
 def _exits(small: bool) -> Verdict:
     size = exits.Size(exits=500, within_s=4.0, kills=1) if small else exits.Size()
     return exits.run(size, DRONED)
@@ -108,6 +116,18 @@ FAULT_ROWS: tuple[FaultRow, ...] = (
         title="stop of 100 trees of 10 (double fork, setsid, TERM ignored)",
         target="nothing left after grace + 3 s; no foreign process signalled",
         run=_trees,
+    ),
+    FaultRow(
+        name="tree-stops",
+        title="kill -9 of the guardian in each of 10 stops of 40 trees",
+        target="nothing left, nothing shown as stopped before its tree is gone",
+        run=_tree_stops,
+    ),
+    FaultRow(
+        name="tree-stops-without-cgroups",
+        title="the same without cgroups",
+        target="the same",
+        run=_tree_stops_without_cgroups,
     ),
     FaultRow(
         name="exits",

@@ -57,6 +57,8 @@ class Site:
     """One droned with its folder; a context manager that leaves nothing behind."""
 
     command: Sequence[str] = DRONED
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What droned gets beside our own."""
     tag: str = field(default_factory=lambda: secrets.token_hex(4))
     folder: Path = field(init=False)
     stamps: StampFile = field(init=False)
@@ -125,7 +127,7 @@ class Site:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start `droned run` in the foreground, as an init would; it may be a restart."""
-        environment = {**os.environ, TAG_VARIABLE: self.tag, "PYTHONPATH": str(programs.ROOT)}
+        own = {TAG_VARIABLE: self.tag, "PYTHONPATH": str(programs.ROOT)}
         command = [
             *self.command,
             "run",
@@ -140,7 +142,7 @@ class Site:
             self.process = subprocess.Popen(
                 command,
                 cwd=programs.ROOT,
-                env=environment,
+                env={**os.environ, **self.environment, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -5,7 +5,7 @@
 
 import pytest
 
-from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, trees
+from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
 from tests.faults.verdict import Verdict
 
 pytestmark = pytest.mark.live
@@ -53,3 +53,10 @@ def test_a_daemon_killed_while_it_is_being_replaced_is_replaced_all_the_same() -
 
 def test_a_shutdown_comes_to_its_end_though_its_daemons_are_killed() -> None:
     passed(goings.shut_down(goings.Size(plain=20, stubborn=5, rounds=4)))
+
+
+@pytest.mark.parametrize("without", ["", "cgroup"])
+@pytest.mark.parametrize("kind", ["tree", "headed"])
+def test_a_stop_of_trees_leaves_nothing_though_its_guardian_is_killed(kind: str, without: str) -> None:
+    size = tree_stops.Size(kinds=(kind,), trees=4, members=4, steady=4, rounds=3, without=without)
+    passed(tree_stops.run(size))

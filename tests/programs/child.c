@@ -16,6 +16,7 @@
  *        segv AFTER_MS         ends by a real access violation
  *        dfork DEPTH           a chain of DEPTH descendants, each double-forked into a session of its own; obey TERM
  *        tree COUNT            COUNT processes in all, double-forked, each in its own session; all ignore TERM
+ *        headed COUNT          the same, but the first of them obeys TERM and leaves the others behind
  *        background            leaves a child behind and exits 0, as a program that daemonizes itself does
  *        burn SECONDS          uses a whole processor
  *
@@ -136,7 +137,7 @@ int main(int argc, char **argv)
     sigaddset(&awaited, strcmp(mode, "linger") == 0 ? SIGTERM : SIGUSR1);
     if (strcmp(mode, "on-usr1") == 0 || strcmp(mode, "linger") == 0)
         sigprocmask(SIG_BLOCK, &awaited, NULL);
-    if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0)
+    if (strcmp(mode, "ignore-term") == 0 || strcmp(mode, "tree") == 0 || strcmp(mode, "headed") == 0)
         signal(SIGTERM, SIG_IGN);
     stamp(argv[2], began_ns, argv[1], end);
 
@@ -168,12 +169,14 @@ int main(int argc, char **argv)
             alarm(LONGEST_LIFE_S);
         wait_for_ever();
     }
-    if (strcmp(mode, "tree") == 0) {
+    if (strcmp(mode, "tree") == 0 || strcmp(mode, "headed") == 0) {
         while (--number > 0)
             if (is_detached_grandchild()) {
                 alarm(LONGEST_LIFE_S);
                 wait_for_ever();
             }
+        if (strcmp(mode, "headed") == 0)
+            signal(SIGTERM, SIG_DFL);
         wait_for_ever();
     }
     if (strcmp(mode, "background") == 0) {
