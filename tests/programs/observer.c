@@ -286,6 +286,8 @@ int main(int argc, char **argv)
             if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
                 look_at((pid_t)atol(entry->d_name), argv[1], round);
         forget_strangers(round);
+        /* At every look, also when it is late and nothing is waited for below. */
+        take_deaths(0);
         if (round % OLD_EVERY == 0)
             fprintf(out, "g %lld %lld %u\n", (long long)now, (long long)longest_ns, round);
         fflush(out);
