@@ -68,7 +68,7 @@ def test_the_unit_is_the_designs() -> None:
         "Delegate": "yes",
         "TimeoutStopSec": "infinity",
         "Restart": "always",
-        "RestartPreventExitStatus": "78",
+        "RestartPreventExitStatus": "0 78",
         "WatchdogSec": "30",
         "ExecReload": "kill -USR2 $MAINPID",
     }.items() <= service.items()
