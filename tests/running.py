@@ -7,6 +7,7 @@ is the kernel's word, not a search by name.
 import ctypes
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from tests.faults.api import Api, Refused, Unanswered
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0
 IS_ROOT = os.geteuid() == 0
+SOCKET_MODE = 0o660 if IS_ROOT else 0o600
+OURSELVES = "root" if IS_ROOT else f"{pwd.getpwuid(os.geteuid()).pw_name} (uid {os.geteuid()})"
+"""How droned names who runs the tests."""
 STOP_S = 30.0
 NOBODY = 65534
 # The tests' Python and this tree may stand in a folder of root's: nobody may read there, no more.

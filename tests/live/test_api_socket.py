@@ -12,6 +12,7 @@ import pytest
 from droned.drivers.local_socket import listen, peer_of, remove, socket_group
 from droned.errors import CannotRun
 from tests.live.api_client import ROOT, Wire, serving
+from tests.running import SOCKET_MODE
 
 pytestmark = pytest.mark.live
 
@@ -31,7 +32,7 @@ def test_socket_and_folder_have_their_modes_whatever_the_umask(tmp_path: Path, u
         local = listen(str(tmp_path / "run" / "d.sock"), OWN_GROUP)
     finally:
         assert os.umask(before) == umask
-    assert mode_of(local.path) == 0o660
+    assert mode_of(local.path) == SOCKET_MODE
     assert mode_of(tmp_path / "run") == 0o750
     assert os.lstat(local.path).st_gid == OWN_GROUP
     local.socket.close()
@@ -219,7 +220,7 @@ def test_a_server_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None
     for _ in range(2):
         with serving(tmp_path / "s", tmp_path, "--instances", "10") as server:
             assert server.first_line == "ready"
-            assert mode_of(server.path) == 0o660
+            assert mode_of(server.path) == SOCKET_MODE
             server.kill()
 
 

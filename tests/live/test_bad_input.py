@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import processes
-from tests.running import Droned, environment, in_tree, until
+from tests.running import SOCKET_MODE, Droned, environment, in_tree, until
 
 pytestmark = pytest.mark.live
 
@@ -183,7 +183,7 @@ def test_a_socket_of_somebody_else_is_refused_and_a_stale_one_replaced(droned: D
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(droned.socket))
     droned.start()
-    assert droned.socket.stat().st_mode & 0o777 == 0o660
+    assert droned.socket.stat().st_mode & 0o777 == SOCKET_MODE
 
 
 def test_a_socket_path_that_is_too_long_is_refused_in_one_line(droned: Droned) -> None:

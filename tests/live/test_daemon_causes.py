@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Droned, until
+from tests.running import OURSELVES, Droned, until
 
 pytestmark = pytest.mark.live
 
@@ -47,7 +47,7 @@ def test_a_crash_a_command_and_a_configuration_are_each_the_root_of_what_follows
 
     droned.done("restart", "hand", "--reason", "it looked tired")
     (command,) = [each for each in chain(droned, "hand/0") if each["type"] == "command-accepted"]
-    assert (command["actor"], command["data"]["reason"]) == ("root", "it looked tired")
+    assert (command["actor"], command["data"]["reason"]) == (OURSELVES, "it looked tired")
     assert "it looked tired" in droned.done("why", "hand/0")
 
     before = droned.rows()
@@ -58,5 +58,5 @@ def test_a_crash_a_command_and_a_configuration_are_each_the_root_of_what_follows
         told = chain(droned, instance)
         (loaded,) = [each for each in told if each["type"] == "configuration-loaded"]
         (command,) = [each for each in droned.api.events() if each["version"] == loaded["cause"]]
-        assert loaded["actor"] == command["actor"] == "root"
+        assert loaded["actor"] == command["actor"] == OURSELVES
         assert (command["type"], command["data"]["reason"]) == ("command-accepted", "a longer sleep")

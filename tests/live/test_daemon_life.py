@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.faults import processes
-from tests.running import Droned, environment, in_tree, until
+from tests.running import IS_ROOT, OURSELVES, Droned, environment, in_tree, until
 
 pytestmark = pytest.mark.live
 
@@ -59,6 +59,7 @@ apps:
     assert "failed:main is met" in droned.log()
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="makes namespaces")
 def test_as_pid_1_it_reaps_strangers_ends_all_on_term_and_gives_its_code(droned: Droned) -> None:
     """In a PID namespace of its own, where what is orphaned falls to it."""
     droned.configure("""\
@@ -92,6 +93,7 @@ apps:
     assert ended(droned) == 0, droned.log()
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="makes namespaces")
 def test_pid_1_ends_with_the_code_of_what_failed(droned: Droned) -> None:
     droned.configure(TASKS % 7)
     places = ("-c", str(droned.config_path), "--state", str(droned.state_dir), "--socket", str(droned.socket))
@@ -194,4 +196,4 @@ def test_dronectl_shuts_down_and_reports_its_own_state_meanwhile(droned: Droned)
     droned.done("daemon", "shutdown", "--reason", "over")
     assert ended(droned) == 0
     assert droned.ctl("status").returncode == 5
-    assert "daemon-shutdown by root: over" in droned.log()
+    assert f"daemon-shutdown by {OURSELVES}: over" in droned.log()
