@@ -41,8 +41,11 @@ def last_output(api: Api, instance: str, after_run: int, lines: int) -> list[str
         path = paths.get(stream)
         if not isinstance(path, str):
             continue
+        begins = [each[stream] for each in noted if each.get(stream) is not None]
+        if noted and not begins:
+            continue  # none of these runs wrote a word
         try:
-            found = tail_of(path, lines, began, noted[0].get(stream, 0) if noted else 0)
+            found = tail_of(path, lines, began, begins[0] if begins else 0)
         except OSError as fault:
             return [f"(its output: cannot read {path}: {fault.strerror})"]
         if found:

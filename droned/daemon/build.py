@@ -96,7 +96,11 @@ class Parts:
         )
         self.issues = IssueBook(self.registry, self.supervision.moment)
         self.processes = Processes(
-            registry=self.registry, supervision=self.supervision, spawner=self.spawner, issues=self.issues
+            registry=self.registry,
+            supervision=self.supervision,
+            spawner=self.spawner,
+            issues=self.issues,
+            output_began=self.output.note,
         )
         self.configuring = Configuring(
             registry=self.registry,
@@ -213,12 +217,11 @@ class Parts:
         """What the guardian is told to execute for an instance."""
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
         try:
-            paths = self.output.prepare(app.name, record.key, record.run)
+            self.output.prepare(app.name)
         except OSError as error:
             # The start then fails with a reason of its own, and is tried again.
             self.log.error("cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror)
-            paths = self.output.paths(record.key)
-        return {**launch, **paths}
+        return {**launch, **self.output.paths(record.key)}
 
     async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)

@@ -79,6 +79,7 @@ class GuardianLink:
         self._is_ready = self._delivers = False
         self._held_back: deque[Mapping[str, Any]] = deque()
         self._flush_is_due = False
+        self._is_writable = True
         self._silence: Any = None
         self._heard_at = 0.0
         self._is_closed = False
@@ -234,6 +235,7 @@ class GuardianLink:
             self._silence.cancel()
         self._silence = None
         self._outbox.drop()
+        self._is_writable = True
         if self._sock is not None:
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
@@ -246,7 +248,9 @@ class GuardianLink:
                 self._unsent.append(message)
             return
         self._outbox.add(message, fds)
-        if not self._flush_is_due:
+        if self._outbox.has_packet and self._is_writable:
+            self._flush()  # the guardian has work while we prepare the next
+        elif not self._flush_is_due:
             self._flush_is_due = True
             self._reactor.callLater(0, self._flush)
 
@@ -255,7 +259,8 @@ class GuardianLink:
         if self._sock is None:
             return
         try:
-            if self._outbox.flush(self._sock):
+            self._is_writable = self._outbox.flush(self._sock)
+            if self._is_writable:
                 self._reactor.removeWriter(self)
             else:
                 self._reactor.addWriter(self)

@@ -187,7 +187,7 @@ class Children:
 
     def _born(self, job: Job) -> None:
         run = job.run
-        run.pid, run.start_time, run.at = job.pid, job.start_time, job.at
+        run.pid, run.start_time, run.at, run.output = job.pid, job.start_time, job.at, job.output
         self._table.born(run)
         if job.unrecorded:
             self._ledger.append(ledger.start_line(run))
@@ -216,6 +216,7 @@ class Children:
                 "pid": run.pid,
                 "start_time": run.start_time,
                 "at": run.at,
+                **({"output": run.output} if run.output is not None else {}),
             }
         )
 

@@ -5,25 +5,22 @@ later, its end of the pair is dead, so it can order nothing any more; a daemon
 that hangs in the kernel is left behind and not waited for.
 """
 
-import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from droned.guardian import kernel, log, loop, notify, processes
+from droned.guardian import kernel, log, loop, processes
+from droned.guardian.daemon_process import Life, begin_life
 from droned.guardian.launch import World
 from droned.guardian.watchdog import Backoff, Watchdog
-from droned.guardian.wire import Delivery, Outbox, Reader, WireError, pair_socket, to_guardian
+from droned.guardian.wire import Delivery, Outbox, Reader, WireError, to_guardian
 
 _GONE_WITHIN_S = 5.0
 _KILLED_WITHIN_S = 2.0
 _PACKETS = 16
-_EXEC_FAILED = 127
-ENVIRONMENT = ("DRONED_GUARDIAN_FD", "DRONED_LOCK_FD", "DRONED_GUARDIAN", "DRONED_SAFE_MODE")
 
 
 class Owner(Protocol):
@@ -83,27 +80,20 @@ class Companion:
             self._start_timer = None
         if self.pid:
             return
+        is_safe_mode = self.backoff.is_safe_mode(time.monotonic())
         try:
-            ours, theirs = pair_socket()
+            life = begin_life(self._argv, self._own_argv, self._lock_fd, is_safe_mode=is_safe_mode)
         except OSError as error:
             log.say(f"cannot start the daemon: {error.strerror}")
             self._start_later(self.backoff.delay_s(time.monotonic(), 0.0) or 0.5)
             return
-        env = self._environment(theirs.fileno())
-        kept = sorted([theirs.fileno(), self._lock_fd])
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._become_daemon(env, kept)
-        except OSError as error:
-            ours.close()
-            log.say(f"cannot start the daemon: {error.strerror}")
-            self._start_later(self.backoff.delay_s(time.monotonic(), 0.0) or 0.5)
-            return
-        finally:
-            theirs.close()
+        self.take(life)
+
+    def take(self, life: Life) -> None:
+        """Begin with a life that has just been started."""
+        pid, sock = life
         self._others[pid] = lambda status: self._gone(pid, status)
-        self._begin(pid, ours)
+        self._begin(pid, sock)
 
     def _begin(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
@@ -128,8 +118,7 @@ class Companion:
     def resume(self, pid: int, sock: socket.socket, *, is_child: bool, is_listening: bool) -> None:
         """Take the same daemon after a re-exec."""
         if is_child:
-            self._others[pid] = lambda status: self._gone(pid, status)
-            self._begin(pid, sock)
+            self.take((pid, sock))
         else:
             self.adopt(pid, sock)
         if is_listening:
@@ -145,41 +134,6 @@ class Companion:
     def socket_fd(self) -> int:
         """Our end of the pair, -1 without."""
         return self._sock.fileno() if self._sock is not None else -1
-
-    def _environment(self, fd: int) -> dict[str, str]:
-        env = {
-            key: value for key, value in os.environ.items() if key not in (*notify.VARIABLES, *ENVIRONMENT)
-        }
-        env["DRONED_GUARDIAN_FD"] = str(fd)
-        env["DRONED_LOCK_FD"] = str(self._lock_fd)
-        # What the daemon needs to start another guardian when it has lost this one.
-        own = os.getpid()
-        env["DRONED_GUARDIAN"] = json.dumps(
-            {
-                "pid": own,
-                "start_time": processes.start_time(own),
-                "argv": self._own_argv,
-                "env": {key: os.environ[key] for key in notify.VARIABLES if key in os.environ},
-            }
-        )
-        if self.backoff.is_safe_mode(time.monotonic()):
-            env["DRONED_SAFE_MODE"] = "1"
-            log.say("the daemon died three times within ten minutes: the next one leaves its plugins out")
-        return env
-
-    def _become_daemon(self, env: dict[str, str], kept: list[int]) -> None:
-        try:
-            os.setsid()
-            os.dup2(self._world.null_fd, 0)
-            kernel.close_all_but(kept)
-            for fd in kept:
-                os.set_inheritable(fd, True)
-            kernel.unblock_signals()
-            os.execvpe(self._argv[0], self._argv, env)
-        except OSError as error:
-            log.say(f"cannot execute the daemon {self._argv[0]}: {error.strerror}")
-        finally:
-            os._exit(_EXEC_FAILED)
 
     def _gone(self, pid: int, status: int | None) -> None:
         if pid != self.pid:
@@ -363,9 +317,3 @@ def describe(status: int | None) -> str:
     if os.WIFSIGNALED(status):
         return f"killed by signal {os.WTERMSIG(status)}"
     return f"exit {os.WEXITSTATUS(status)}"
-
-
-def own_command(arguments: list[str]) -> list[str]:
-    """The command that starts a guardian with `arguments`, as this one was started."""
-    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
-    return [sys.executable, "-I", "-S", "-E", main, *arguments]

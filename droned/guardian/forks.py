@@ -157,7 +157,7 @@ class Forks:
         return Report(content)
 
     def _note_facts(self, run: Run, report: Report) -> None:
-        run.start_time, run.at = report.start_time, report.at
+        run.start_time, run.at, run.output = report.start_time, report.at, report.output
         if report.is_unrecorded:
             self._ledger.child_failed(run)
 

@@ -16,7 +16,8 @@ from typing import Any
 from droned.guardian import cgroups, kernel, loop, notify, processes
 from droned.guardian.adopt import Adoptions
 from droned.guardian.children import Children
-from droned.guardian.companion import Companion, own_command
+from droned.guardian.companion import Companion
+from droned.guardian.daemon_process import Life, own_command
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.ending import Ending
 from droned.guardian.launch import World
@@ -120,10 +121,13 @@ class Guardian:
         self.trees.resume(self.table.runs.values())
         self.ledger.rewrite(self.table, self.head)
 
-    def begin_alone(self) -> None:
-        """Start the daemon; what nobody can tell of the time before stays unknown."""
+    def begin_alone(self, life: Life | None) -> None:
+        """Be the guardian of a daemon that has just been started; what it cannot tell stays unknown."""
         self.adoptions.settle()
-        self.companion.start()
+        if life is not None:
+            self.companion.take(life)
+        else:
+            self.companion.start()
 
     def begin_for(self, pid: int, sock: socket.socket) -> None:
         """Serve the daemon that has started us; it has copies of what was lost."""

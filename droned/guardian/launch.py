@@ -118,7 +118,7 @@ class Setup:
     every page that it touches costs a copy: what can be done before the fork is.
     """
 
-    __slots__ = ("_launch", "_pipe", "_record_start", "_streams", "_world", "steps")
+    __slots__ = ("_launch", "_pipe", "_record_start", "_sizes", "_streams", "_world", "steps")
 
     def __init__(self, launch: Launch, instance: str, run: int, world: World) -> None:
         """Raises Unlaunchable."""
@@ -127,6 +127,7 @@ class Setup:
         self._record_start = start_prefix(instance, run)
         self._streams: list[int] = []
         self._pipe = -1
+        self._sizes = (0, 0)
         argv, paths, env = program_of(launch)
         env[b"DRONED_RUN"] = world.token(instance, run)
         identity = Identity(launch["user"], launch["group"], launch["groups"])
@@ -231,6 +232,7 @@ class Setup:
         out = os.open(out_path, STREAM_FLAGS, STREAM_MODE)
         err = out if err_path is None else os.open(err_path, STREAM_FLAGS, STREAM_MODE)
         os.umask(umask)
+        self._sizes = (_size(out), _size(err))
         os.dup2(world.null_fd, 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
@@ -250,7 +252,8 @@ class Setup:
             is_recorded = os.write(self._world.ledger.fd, line) == len(line)
         except OSError:
             is_recorded = False
-        os.write(self._pipe, b"%s%s\n" % (FACTS if is_recorded else UNRECORDED, facts))
+        mark = FACTS if is_recorded else UNRECORDED
+        os.write(self._pipe, b"%s%s,%d,%d\n" % (mark, facts, *self._sizes))
         if os.getppid() != self._world.guardian_pid:
             # Our line may have come after a new guardian had read the ledger: better no program than two.
             os._exit(_EXIT_CODE)
@@ -259,7 +262,7 @@ class Setup:
 class Report:
     """What a child's pipe has told so far."""
 
-    __slots__ = ("at", "errno", "has_facts", "is_unrecorded", "stage", "start_time")
+    __slots__ = ("at", "errno", "has_facts", "is_unrecorded", "output", "stage", "start_time")
 
     def __init__(self, content: bytes) -> None:
         self.stage = "session"
@@ -267,6 +270,7 @@ class Report:
         self.has_facts = self.is_unrecorded = False
         self.start_time = 0
         self.at = 0.0
+        self.output = (0, 0)
         at = 0
         while at < len(content):
             mark = content[at : at + 1]
@@ -283,6 +287,7 @@ class Report:
                 self.has_facts = True
                 self.is_unrecorded = mark == UNRECORDED
                 self.start_time, self.at = int(words[1]), float(words[2])
+                self.output = (int(words[3]), int(words[4]))
 
 
 def program_of(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, bytes]]:
@@ -295,6 +300,14 @@ def program_of(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, by
         return argv, [argv[0]], env
     folders = env.get(b"PATH", os.defpath.encode()).split(b":")
     return argv, [(folder or b".") + b"/" + argv[0] for folder in folders], env
+
+
+def _size(fd: int) -> int:
+    """The length of an open file, 0 of what has none."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    except OSError:
+        return 0
 
 
 def stream_paths(launch: Launch) -> tuple[bytes, bytes | None]:

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from droned.guardian import kernel, log
-from droned.guardian.companion import describe, own_command
+from droned.guardian.companion import describe
+from droned.guardian.daemon_process import own_command
 from droned.guardian.runs import Run
 from droned.guardian.watchdog import Backoff
 from droned.guardian.wire import encode

@@ -33,6 +33,7 @@ class Run:
         "is_reaped",
         "leftovers",
         "max_rss_bytes",
+        "output",
         "pid",
         "run",
         "seen",
@@ -57,6 +58,8 @@ class Run:
         self.cpu_s: float | None = None
         self.max_rss_bytes: int | None = None
         self.leftovers = 0
+        self.output: tuple[int, int] | None = None
+        """Bytes in the files of standard output and error before it; known only of what was just started."""
         self.is_housed = True
         """Whether all of its tree is in the cgroup of its instance, as far as there are such."""
 

@@ -57,6 +57,7 @@ class Job:
         "launch",
         "needs_fork",
         "out",
+        "output",
         "paths",
         "pid",
         "run",
@@ -88,6 +89,7 @@ class Job:
         self.needs_fork = False
         self.pid = self.start_time = 0
         self.at = 0.0
+        self.output = (0, 0)
         self.unrecorded = 0
 
 
@@ -196,6 +198,7 @@ class Spawners:
             for path in (job.out, job.err):
                 if path is not None:
                     opened.append(_open_stream(path))
+            job.output = (brief.size(opened[0]), brief.size(opened[-1]))
             job.stage = "directory"
             if job.directory != b"/":
                 os.chdir(job.directory)

@@ -17,6 +17,7 @@ import struct
 import sys
 
 from droned.guardian import cgroups, kernel, log, processes, reexec
+from droned.guardian.daemon_process import begin_life, own_command
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.guardian import Guardian
 from droned.guardian.ledger import Ledger, Memory, load
@@ -124,8 +125,14 @@ def _guardian(options: dict[str, str], daemon_argv: list[str]) -> Guardian:
         place.take()
     except OSError as error:
         raise _NoPlace(f"cannot use {place.state_dir}/lock: {error.strerror}") from error
+    try:
+        # As early as can be: it takes some tenths of a second before it asks us for anything.
+        life = begin_life(daemon_argv, own_command(arguments), place.lock_fd)
+    except OSError as error:
+        log.say(f"cannot start the daemon: {error.strerror}")
+        life = None
     guardian = _made(place, arguments, daemon_argv, load(place.ledger), is_successor=False)
-    guardian.begin_alone()
+    guardian.begin_alone(life)
     return guardian
 
 

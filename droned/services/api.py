@@ -52,7 +52,7 @@ class ApiContext(Protocol):
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
     """Where the output of an instance goes, by stream: `{"stdout": PATH, "stderr": PATH}`."""
-    output_begins: Callable[[str], Sequence[Mapping[str, int]]]
+    output_begins: Callable[[str], Sequence[Mapping[str, int | None]]]
     """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
 
 
@@ -111,7 +111,7 @@ class ApiService(Service):
         server_name: str,
         daemon_status: Callable[[], Mapping[str, object]],
         log_paths: Callable[[str], Mapping[str, str]],
-        output_begins: Callable[[str], Sequence[Mapping[str, int]]],
+        output_begins: Callable[[str], Sequence[Mapping[str, int | None]]],
         limits: Limits,
     ) -> None:
         self._timers = timers

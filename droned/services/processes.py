@@ -73,9 +73,20 @@ class Processes:
     """Turns what the guardian tells into inputs, and acknowledges what is on disk."""
 
     def __init__(
-        self, *, registry: Registry, supervision: Supervision, spawner: Any, issues: IssueBook
+        self,
+        *,
+        registry: Registry,
+        supervision: Supervision,
+        spawner: Any,
+        issues: IssueBook,
+        output_began: Callable[[str, int, Sequence[int] | None], None],
     ) -> None:
-        """`spawner` is an ISpawner."""
+        """`spawner` is an ISpawner.
+
+        `output_began` is told instance, run and the sizes of its output files
+        when the run began, None for one that never wrote a word.
+        """
+        self._output_began = output_began
         self._registry = registry
         self._issues = issues
         self._supervision = supervision
@@ -93,11 +104,14 @@ class Processes:
             return
         match message["type"]:
             case "spawned":
+                if "output" in message:
+                    self._output_began(message["instance"], message["run"], message["output"])
                 self._supervision.feed(message["instance"], _spawned(message))
             case "ended":
                 self._supervision.feed(message["instance"], _ended(message))
                 self._to_acknowledge(message["instance"], message["run"])
             case "spawn_failed":
+                self._output_began(message["instance"], message["run"], None)
                 self._supervision.feed(message["instance"], _start_failed(message))
                 self._to_acknowledge(message["instance"], message["run"])
             case "tree_gone":

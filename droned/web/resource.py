@@ -42,7 +42,7 @@ class Api:
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
     """Where the output of an instance goes: paths by the name of the stream."""
-    output_begins: Callable[[str], Sequence[Mapping[str, int]]]
+    output_begins: Callable[[str], Sequence[Mapping[str, int | None]]]
     """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
 
     def head(self) -> dict[str, object]:

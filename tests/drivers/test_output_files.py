@@ -9,16 +9,10 @@ from droned.models.records import InstanceRecord
 from droned.models.registry import Moment, Registry
 
 
-def write(path: str, text: str) -> None:
-    with Path(path).open("a") as file:
-        file.write(text)
-
-
 def test_each_run_begins_where_the_one_before_ended(tmp_path: Path) -> None:
     output = OutputFiles(str(tmp_path))
-    for run in (1, 2):
-        paths = output.prepare("web", "web/0", run)
-        write(paths["stderr"], "four")
+    for run, size in ((1, 0), (2, 4)):
+        output.note("web/0", run, (0, size))
     assert output.begins("web/0") == [
         {"run": 1, "stdout": 0, "stderr": 0},
         {"run": 2, "stdout": 0, "stderr": 4},
@@ -28,15 +22,21 @@ def test_each_run_begins_where_the_one_before_ended(tmp_path: Path) -> None:
 
 def test_an_order_that_is_given_twice_is_of_one_run(tmp_path: Path) -> None:
     output = OutputFiles(str(tmp_path))
-    write(output.prepare("web", "web/0", 1)["stdout"], "four")
-    output.prepare("web", "web/0", 1)
+    output.note("web/0", 1, (0, 0))
+    output.note("web/0", 1, (4, 0))
     assert output.begins("web/0") == [{"run": 1, "stdout": 0, "stderr": 0}]
+
+
+def test_a_run_that_never_began_has_written_nothing(tmp_path: Path) -> None:
+    output = OutputFiles(str(tmp_path))
+    output.note("web/0", 1, None)
+    assert output.begins("web/0") == [{"run": 1, "stdout": None, "stderr": None}]
 
 
 def test_only_the_last_runs_are_kept(tmp_path: Path) -> None:
     output = OutputFiles(str(tmp_path))
     for run in range(1, RUNS_KEPT + 3):
-        output.prepare("web", "web/0", run)
+        output.note("web/0", run, (0, 0))
     assert [each["run"] for each in output.begins("web/0")] == [3, 4, 5, 6]
 
 
@@ -46,7 +46,7 @@ def test_an_instance_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     moment = Moment(wall=0.0, mono=0.0, draw=0.5)
     record = InstanceRecord(key="web/0", app="web", label="0")
     for after in (record, None):
-        output.prepare("web", "web/0", 1)
+        output.note("web/0", 1, (0, 0))
         registry.commit((("instance", "web/0", after),), (), moment=moment, actor="test", cause=0)
     assert output.begins("web/0") == []
 
@@ -56,4 +56,4 @@ def test_a_folder_that_cannot_be_made_is_an_error_each_time(tmp_path: Path) -> N
     output = OutputFiles(str(tmp_path))
     for _ in range(2):
         with pytest.raises(OSError, match="logs"):
-            output.prepare("web", "web/0", 1)
+            output.prepare("web")

@@ -96,9 +96,10 @@ def test_a_pipe_tells_stage_facts_and_failure() -> None:
     assert launch.Report(b"").stage == "session"
     directory = bytes((launch.STAGES.index("directory"),))
     assert launch.Report(directory).stage == "directory"
-    facts = launch.Report(directory + b"F12,345,1.500000\n")
+    facts = launch.Report(directory + b"F12,345,1.500000,7,8\n")
     assert (facts.has_facts, facts.start_time, facts.at, facts.is_unrecorded) == (True, 345, 1.5, False)
-    failed = launch.Report(b"L12,345,1.500000\n!%d,2\n" % launch.STAGES.index("exec"))
+    assert facts.output == (7, 8)
+    failed = launch.Report(b"L12,345,1.500000,0,0\n!%d,2\n" % launch.STAGES.index("exec"))
     assert (failed.stage, failed.errno, failed.is_unrecorded) == ("exec", 2, True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -64,8 +64,13 @@ class Spine:
             log_failure=self.failures.append,
         )
         self.issues = IssueBook(self.registry, self.supervision.moment)
+        self.outputs: list[tuple[str, int, Sequence[int] | None]] = []
         self.processes = Processes(
-            registry=self.registry, supervision=self.supervision, spawner=self.spawner, issues=self.issues
+            registry=self.registry,
+            supervision=self.supervision,
+            spawner=self.spawner,
+            issues=self.issues,
+            output_began=lambda *began: self.outputs.append(began),
         )
         self.dispatcher = Dispatcher(lambda: False)
         ids = itertools.count(1)

@@ -269,7 +269,7 @@ class Table(TypedDict):
 
 
 class Spawned(TypedDict):
-    """The program of this run is being executed."""
+    """The program of this run is being executed. `output`: sizes of the files of its output before it."""
 
     type: Literal["spawned"]
     instance: str
@@ -277,6 +277,7 @@ class Spawned(TypedDict):
     pid: int
     start_time: int
     at: float
+    output: NotRequired[list[int]]  # stdout, stderr
 
 
 class SpawnFailed(TypedDict):

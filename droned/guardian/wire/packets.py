@@ -233,6 +233,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._texts or self._waiting)
 
+    @property
+    def has_packet(self) -> bool:
+        """Whether a packet is full: it need not wait for what comes after it."""
+        return bool(self._waiting)
+
     def add(self, message: Any, fds: Iterable[int] = ()) -> None:
         """Queue `message` with copies of `fds`; WireError when it fits no packet."""
         text = encode(message)
