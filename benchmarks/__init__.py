@@ -11,6 +11,8 @@ How a measurement is kept honest:
   (tests/programs/child.c); nothing polls the manager while it works.
 * Repetitions are interleaved: one life of every manager, then the next round,
   so that a slow minute of the machine falls on all of them.
+* What a life has written stays until all lives are over: the next one shall not
+  pay for its removal.
 * Kills come at random times, never in step with somebody's timer.
 * Ratios are of medians of the same run. Under about 1.5 they mean nothing.
 """

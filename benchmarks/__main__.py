@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import faults, report, run
 from benchmarks.figures import QUICK, Effort
 from benchmarks.managers import MANAGERS
-from benchmarks.managers.base import Failed
+from benchmarks.managers.base import Failed, remove_folders
 from benchmarks.rows import ROWS
 
 
@@ -60,7 +60,10 @@ def main() -> int:
         effort = replace(effort, runs=asked.runs)
     measured = None
     if not wanted_faults or only:
-        measured = run.lives(rows, managers, effort)
+        try:
+            measured = run.lives(rows, managers, effort)
+        finally:
+            remove_folders()
     verdicts = []
     if asked.faults or wanted_faults:
         chosen = [row for row in faults.FAULT_ROWS if not wanted_faults or row.name in wanted_faults]

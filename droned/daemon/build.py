@@ -67,7 +67,6 @@ class Parts:
         self.options = options
         self.release = release
         self.reactor = reactor
-        self.environ = environ
         self.server_name = socket.gethostname().partition(".")[0].lower() or "localhost"
         self.started_at = time.time()
         self.clock = SystemClock()
@@ -77,6 +76,8 @@ class Parts:
         self.registry = Registry(failed=self._subscriber_failed)
         self.runs = HeldRuns(most_pidfds())
         self.link = GuardianLink.from_environment(environ, reactor=reactor, release=release, runs=self.runs)
+        # Without what was the guardian's; a copy, because os.environ decodes whenever it is looked into.
+        self.environ: Mapping[str, str] = dict(environ)
         self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
         self.output = OutputFiles(options.state_dir)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from droned.daemon.background import go_to_background
 from droned.daemon.options import RunOptions, run_options
 from droned.errors import BadRequest, CannotRun, DronedError
 from droned.models.version import VERSION
@@ -67,6 +66,8 @@ def _become_guardian(options: RunOptions) -> None:
     except OSError as error:
         raise CannotRun(f"cannot make the state folder {state}: {error.strerror}") from error
     if options.daemonize:
+        from droned.daemon.background import go_to_background
+
         go_to_background(state, options.socket)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     guardian = [sys.executable, "-I", "-S", "-E", f"{package}/guardian/__main__.py", "--state", state]

@@ -84,10 +84,15 @@ def is_alive(pid: int, start_time: int) -> bool:
 
 def _state_and_start(pid: int) -> tuple[str, int] | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            text = file.read(4096)
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        text = os.read(fd, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     fields = text[text.rindex(b")") + 2 :].split(None, 20)
     return fields[0].decode("ascii"), int(fields[19])
 

@@ -127,7 +127,7 @@ def _carry_out(move: _Move) -> None:
         moved: set[int] = set()
         for _ in range(_PASSES):
             for pid, started in waiting.items():
-                if processes.start_time_in(brief.read(b"/proc/%d/stat" % pid)) == started:
+                if _is_there(move, pid, started):
                     os.write(fd, b"%d" % pid)  # the one call that takes its time
                     moved.add(pid)
             move.has_moved = move.pid in moved
@@ -143,6 +143,13 @@ def _carry_out(move: _Move) -> None:
         move.error = error
     finally:
         brief.close(fd)
+
+
+def _is_there(move: _Move, pid: int, started: int) -> bool:
+    """Whether that very process is there: a child of ours keeps its pid until it is reaped."""
+    if move.run is not None and pid == move.pid and not move.run.adopted:
+        return not move.run.is_reaped
+    return processes.start_time_in(brief.read(b"/proc/%d/stat" % pid)) == started
 
 
 def _opened(folder: str) -> int:

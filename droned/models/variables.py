@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from droned.models.policy import Launch
+from droned.models.replacing import replace
 
 INSTANCE_NAMES = ("DRONED_APP", "DRONED_INSTANCE", "DRONED_LABEL", "DRONED_SERVER")
 """The names whose values differ from instance to instance, and so are put in when one starts."""
