@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -98,7 +99,7 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
 
 
 class HeldRuns:
-    """A pidfd of every run that lives, opened when the guardian told of it and checked by its start time.
+    """A pidfd of every run that lives, opened when the guardian told of it; none is handed on unchecked.
 
     Of no more than `most`: what is left belongs to sockets and files, without
     which nothing works. The others wait for one that is let go.
@@ -121,7 +122,11 @@ class HeldRuns:
         return key in self._runs
 
     def hold(self, run: Spawned | Row, at: float) -> None:
-        """Open a pidfd of the main process of this run, which started at `at`."""
+        """Open a pidfd of the main process of this run, which started at `at`.
+
+        That of a row is checked at once, since its process may be long gone;
+        that of one just spawned when it is handed on (`batches`).
+        """
         key = (run["instance"], run["run"])
         if key in self._runs:
             return
@@ -133,7 +138,7 @@ class HeldRuns:
             spawned_at=at,
         )
         if self.most is None or self._open < self.most:
-            self._put(key, held)
+            self._put(key, held, is_checked="state" in run)
             return
         self._runs[key] = (held, -1)
         self._waiting[key] = held
@@ -142,8 +147,11 @@ class HeldRuns:
             self.log.error("too few descriptors: proof is held of {most} processes only", most=self.most)
             self.on_crowded()
 
-    def _put(self, key: Key, held: Held) -> None:
-        pidfd = _opened(held)
+    def _put(self, key: Key, held: Held, *, is_checked: bool = True) -> None:
+        pidfd = _opened(held["pid"])
+        if is_checked and pidfd >= 0 and not _is_of(held, pidfd):
+            os.close(pidfd)
+            pidfd = -1
         self._open += pidfd >= 0
         self._runs[key] = (held, pidfd)
 
@@ -161,7 +169,7 @@ class HeldRuns:
 
     def batches(self) -> Iterator[tuple[list[Held], list[int]]]:
         """All runs with their pidfds, as many at a time as one message takes."""
-        held = [(run, pidfd) for run, pidfd in self._runs.values() if pidfd >= 0]
+        held = [(run, pidfd) for run, pidfd in self._runs.values() if pidfd >= 0 and _is_of(run, pidfd)]
         for start in range(0, len(held), PACKET_FDS):
             part = held[start : start + PACKET_FDS]
             yield [run for run, _ in part], [pidfd for _, pidfd in part]
@@ -177,13 +185,22 @@ class HeldRuns:
             self.let_go(key)
 
 
-def _opened(held: Held) -> int:
+def _opened(pid: int) -> int:
     try:
-        pidfd = os.pidfd_open(held["pid"])
+        return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return -1  # gone already, or a kernel without pidfds
-    found = _state_and_start(held["pid"])
-    if found is None or found[1] != held["start_time"]:
-        os.close(pidfd)
-        return -1
-    return pidfd
+
+
+def _is_of(run: Held, pidfd: int) -> bool:
+    """Whether a pidfd is of that very run: while a process lives, its pid is nobody else's.
+
+    One that has died was this run's: a pid is free for others only after its
+    guardian has reaped it, and then the end is told as well.
+    """
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if poll.poll(0):
+        return True
+    found = _state_and_start(run["pid"])
+    return found is not None and found[1] == run["start_time"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -69,11 +70,18 @@ def test_a_run_that_had_to_wait_gets_the_place_of_one_that_ended(program: subpro
     assert held(runs) == []
 
 
-def test_a_process_with_another_start_time_is_not_held_and_takes_no_room(
-    program: subprocess.Popen[bytes],
-) -> None:
-    runs = HeldRuns(1)
+def test_a_process_with_another_start_time_is_never_handed_on(program: subprocess.Popen[bytes]) -> None:
+    runs = HeldRuns(None)
     runs.hold(spawned(0, program, late_by=1), 1.0)
+    runs.hold(spawned(1, program), 1.0)
+    assert held(runs) == ["web/1"]
+    runs.close()
+
+
+def test_a_row_whose_process_has_another_start_time_takes_no_room(program: subprocess.Popen[bytes]) -> None:
+    runs = HeldRuns(1)
+    row: Any = {**spawned(0, program, late_by=1), "state": "running"}
+    runs.hold(row, 1.0)
     runs.hold(spawned(1, program), 1.0)
     assert held(runs) == ["web/1"]
     runs.close()
