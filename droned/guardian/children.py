@@ -116,6 +116,11 @@ class Children:
         return True
 
     @property
+    def is_busy(self) -> bool:
+        """Whether launches wait for their turn."""
+        return bool(self._queue)
+
+    @property
     def are_spawned(self) -> bool:
         """Whether launches can go the quick way here."""
         return self._spawners.are_usable
