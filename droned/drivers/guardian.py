@@ -2,8 +2,8 @@
 
 What it takes off the daemon's hands: pings are answered, orders batched into
 one packet per reactor turn, messages held back until the daemon has taken over
-the table, and a guardian that is lost is replaced: the next
-one gets copies of every pidfd and parked descriptor, what was ordered and not
+the table, and a guardian that is lost is replaced (`succession`): the next one
+gets copies of every pidfd and parked descriptor, what was ordered and not
 answered is ordered again, and what happened meanwhile is told as if it had
 just been said. A guardian that only cut us off (another daemon has our place)
 is not replaced: this process ends at once and writes nothing more.
@@ -24,16 +24,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from droned.drivers.iguardian import IGuardianLink, Received
+from droned.drivers.parked import ParkedCopies
 from droned.drivers.replies import Awaited
-from droned.drivers.successor import GuardianIdentity, HeldRuns, is_alive
+from droned.drivers.succession import Succession
+from droned.drivers.successor import GuardianIdentity, HeldRuns
 from droned.guardian import wire
 
 UNRESPONSIVE_S = 5.0
 _PACKETS_A_TURN = 8
-_DYING_S = 1.0
-_LOOK_S = 0.02
-_WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-_HEALTHY_S = 60.0
 _SAID_AGAIN = frozenset({"spawn", "signal", "ack", "park", "unpark", "pong", "progress", "ready"})
 """What needs no queue while there is no guardian: the next one hears it anyway, or need not."""
 CUT_OFF_STATUS = 75
@@ -64,11 +62,11 @@ class GuardianLink:
         """`environ` and `runs` are for a successor; `ended` is called when another daemon has our place."""
         sock.setblocking(False)
         self._sock: socket.socket | None = sock
-        self._identity = identity
         self._reactor = reactor
         self._release = release
-        self._environ = dict(environ)
-        self._ended = ended
+        self._succession = Succession(
+            identity, reactor=reactor, environ=environ, started=self._begin_again, cut_off=ended
+        )
         self._reader = wire.to_daemon()
         self._outbox = wire.Outbox()
         self._received: Received | None = None
@@ -83,16 +81,10 @@ class GuardianLink:
         self._silence: Any = None
         self._heard_at = 0.0
         self._is_closed = False
-        self._successor = 0
-        self._losses = 0
-        self._connected_at = reactor.seconds()
         self._runs = runs
         self._awaited = Awaited()
-        self._parked: dict[str, int] = {}
+        self._parked = ParkedCopies(self._queue)
         self._unsent: list[Mapping[str, Any]] = []
-        self._fetches: dict[str, list[Deferred[int | None]]] = {}
-        self.guardian_pid = identity.pid
-        self._guardian_start_time = identity.start_time
         self.boot_id = ""
         self.state_id = ""
         self.head: tuple[int, str] | None = None
@@ -148,9 +140,14 @@ class GuardianLink:
             self.deliver()
 
     @property
+    def guardian_pid(self) -> int:
+        """The pid of the present guardian."""
+        return self._succession.pid
+
+    @property
     def guardian_id(self) -> str:
         """What names the present guardian on this boot: `pid.start time`."""
-        return f"{self.guardian_pid}.{self._guardian_start_time}"
+        return f"{self._succession.pid}.{self._succession.start_time}"
 
     def flush(self) -> None:
         """Send what waits now, as far as the socket takes it."""
@@ -169,27 +166,20 @@ class GuardianLink:
 
     def park(self, name: str, fd: int) -> None:
         """Have guardians keep a copy of `fd` under `name` over all our lives; `fd` stays the caller's."""
-        self.unpark(name)
-        self._parked[name] = os.dup(fd)
-        self._queue(wire.Park(type="park", name=name, fds=1), (fd,))
+        self._parked.park(name, fd)
 
     def unpark(self, name: str) -> None:
         """Have what is parked under `name` closed."""
-        fd = self._parked.pop(name, -1)
-        if fd >= 0:
-            os.close(fd)
-        self._queue(wire.Unpark(type="unpark", name=name))
+        self._parked.unpark(name)
 
     def fetch(self, name: str) -> Deferred[int | None]:
         """A copy of what is parked under `name`, the caller's to close; None when nothing is."""
-        waiting: Deferred[int | None] = Deferred()
-        self._fetches.setdefault(name, []).append(waiting)
-        self._queue(wire.Fetch(type="fetch", name=name))
-        return waiting
+        return self._parked.fetch(name)
 
     def close(self) -> None:
         """Send what waits and let go; a guardian that is lost after this is not replaced."""
         self._is_closed = True
+        self._succession.close()
         if self._sock is not None:
             try:
                 self._outbox.flush(self._sock)
@@ -197,15 +187,13 @@ class GuardianLink:
                 pass
         self._disconnect()
         self._runs.close()
-        for fd in self._parked.values():
-            os.close(fd)
-        self._parked.clear()
+        self._parked.close()
 
     # ---- the connection
 
     def _connect(self, *, handing: bool = False) -> None:
         self.is_connected = True
-        self._connected_at = self._reactor.seconds()
+        self._succession.connected()
         self._rows = []
         self._reactor.addReader(self)
         self._heard()
@@ -225,8 +213,7 @@ class GuardianLink:
         if handing:
             for runs, pidfds in self._runs.batches():
                 self._queue(wire.Pidfds(type="pidfds", runs=runs, fds=len(pidfds)), tuple(pidfds))
-            for name, fd in self._parked.items():
-                self._queue(wire.Park(type="park", name=name, fds=1), (fd,))
+            self._parked.send_all()
             self._queue(wire.Handed(type="handed"))
 
     def _disconnect(self) -> None:
@@ -309,10 +296,9 @@ class GuardianLink:
 
     def _heard(self) -> None:
         self._heard_at = self._reactor.seconds()
+        self.is_unresponsive = False
         if self._silence is None and not self._is_closed:
             self._silence = self._reactor.callLater(UNRESPONSIVE_S, self._look_at_silence)
-        if self.is_unresponsive:
-            self.is_unresponsive = False
 
     def _look_at_silence(self) -> None:
         """One look in five seconds: a call moved by every ping would wake the reactor for nothing."""
@@ -320,10 +306,7 @@ class GuardianLink:
         left_s = self._heard_at + UNRESPONSIVE_S - self._reactor.seconds()
         if left_s > 0.0:
             self._silence = self._reactor.callLater(left_s, self._look_at_silence)
-        else:
-            self._is_silent()
-
-    def _is_silent(self) -> None:
+            return
         self.is_unresponsive = True
         self.log.error("the guardian (pid {pid}) does not answer", pid=self.guardian_pid)
 
@@ -339,10 +322,7 @@ class GuardianLink:
                 if message["last"]:
                     self._table_is_whole()
             case "parked":
-                for waiting in self._fetches.pop(message["name"], []):
-                    waiting.callback(os.dup(fds[0]) if fds else None)
-                for fd in fds:
-                    os.close(fd)
+                self._parked.fetched(message["name"], fds)
             case _:
                 self._note(message)
                 self._deliver(message)
@@ -355,8 +335,7 @@ class GuardianLink:
             self._runs.let_go((message["instance"], message["run"]))
 
     def _welcomed(self, welcome: wire.Welcome) -> None:
-        self.guardian_pid = welcome["pid"]
-        self._guardian_start_time = welcome["start_time"]
+        self._succession.welcomed(welcome["pid"], welcome["start_time"])
         self.boot_id = welcome["boot_id"]
         self.state_id = welcome["state_id"]
         self.lacking = tuple(welcome["lacking"])
@@ -405,49 +384,13 @@ class GuardianLink:
             return
         self._disconnect()
         if not self._is_closed:
-            self._when_dead(self._reactor.seconds() + _DYING_S)
+            self._succession.lost()
 
-    def _when_dead(self, until: float) -> None:
-        """Replace a guardian that is dead; one that lives has cut us off."""
-        if self._is_closed:
-            return
-        if is_alive(self.guardian_pid, self._guardian_start_time):
-            if self._reactor.seconds() < until:
-                self._reactor.callLater(_LOOK_S, self._when_dead, until)
-            else:
-                self.log.critical("the guardian has another daemon: this one ends")
-                self._ended()
-            return
-        if self._reactor.seconds() - self._connected_at >= _HEALTHY_S:
-            self._losses = 0
-        wait_s = _WAITS_S[min(self._losses, len(_WAITS_S) - 1)]
-        self._losses += 1
-        self._reactor.callLater(wait_s, self._start_successor)
-
-    def _start_successor(self) -> None:
-        if self._is_closed:
-            return
-        self._reap_successor()
-        self.log.error("the guardian (pid {pid}) is lost: starting another", pid=self.guardian_pid)
-        try:
-            pid, self._sock = self._identity.start_another(self._environ)
-        except OSError as error:
-            self.log.error("cannot start a guardian: {error}", error=error.strerror)
-            self._reactor.callLater(_WAITS_S[-1], self._start_successor)
-            return
-        self._successor = self.guardian_pid = pid
-        self._guardian_start_time = -1  # until it has welcomed us; a dead pid is dead without it
+    def _begin_again(self, sock: socket.socket) -> None:
+        """There is another guardian, which gets copies of all that was lost."""
+        self._sock = sock
         self._reader = wire.to_daemon()
         self._connect(handing=True)
-
-    def _reap_successor(self) -> None:
-        """A successor is our child."""
-        if self._successor:
-            try:
-                os.waitpid(self._successor, os.WNOHANG)
-            except ChildProcessError:
-                pass
-            self._successor = 0
 
     def _replaced(self, rows: list[wire.Row]) -> None:
         """A new guardian has told its table: say again what was not answered, tell what was missed."""
