@@ -16,7 +16,7 @@ from droned.guardian.ledger import Memory
 from droned.guardian.runs import Key, Run, Table
 from droned.guardian.wire import Held
 
-_REAPED_WITHIN_S = 1.0
+_REAPED_WITHIN_S = 5.0  # some take their time: an init of ours here took two seconds
 _LOOK_S = 1.0
 _REMNANTS_S = 1.0
 
@@ -172,7 +172,8 @@ class Adoptions:
             elif waits:
                 # It has still to be reaped, by whoever its parent is now; then the kernel tells.
                 self._loop.watch(pidfd, loop.HANG_UP, lambda _events: self._over(run, pidfd))
-                self._loop.later(_REAPED_WITHIN_S, lambda: self._over(run, pidfd))
+                patience_s = _REAPED_WITHIN_S if kernel.tells_exit_status() else 0.0
+                self._loop.later(patience_s, lambda: self._over(run, pidfd))
                 return
         self._over(run, pidfd, status)
 

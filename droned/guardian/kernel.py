@@ -145,6 +145,22 @@ def has_pidfd() -> bool:
     return True
 
 
+def tells_exit_status() -> bool:
+    """Whether this kernel is one that tells the wait status of others' children once they are reaped."""
+    record = bytearray(64)
+    try:
+        pidfd = os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return False
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, record)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
 def exit_status(pidfd: int) -> int | None:
     """The raw wait status of the dead process behind `pidfd`, whoever reaped it; None while nobody can say.
 
