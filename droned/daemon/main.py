@@ -109,11 +109,15 @@ def install_reactor(name: str) -> None:
     try:
         import_module(module).install()
     finally:
-        del sys.modules["OpenSSL"], sys.modules["http.cookiejar"]
+        del sys.modules["OpenSSL"]
+        if isinstance(sys.modules.get("http.cookiejar"), _Later):
+            del sys.modules["http.cookiejar"]
 
 
 class _Later(ModuleType):
     """Stands for a module that is imported when something of it is first asked for."""
 
     def __getattr__(self, name: str) -> object:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)

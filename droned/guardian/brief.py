@@ -7,12 +7,10 @@ own what can. Only for files of the kernel and descriptors that are open.
 """
 
 import ctypes
-import errno
 import fcntl
 import os
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-_libc.lseek.restype = ctypes.c_int64
 _READ_BYTES = 4096
 
 
@@ -37,18 +35,6 @@ def read(path: bytes) -> bytes:
 def open_for_writing(path: bytes) -> int:
     """A descriptor of a file of the kernel. Raises OSError."""
     return _checked(_libc.open(path, os.O_WRONLY | os.O_CLOEXEC))
-
-
-def make_folder(path: bytes) -> None:
-    """Make a folder of the kernel's, unless it is there. Raises OSError."""
-    if _libc.mkdir(path, 0o755) < 0 and ctypes.get_errno() != errno.EEXIST:
-        _checked(-1)
-
-
-def size(fd: int) -> int:
-    """The length of an open file, 0 of what has none."""
-    end: int = _libc.lseek(fd, ctypes.c_int64(0), os.SEEK_END)
-    return max(0, end)
 
 
 def write(fd: int, content: bytes) -> int:

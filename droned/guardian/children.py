@@ -25,6 +25,7 @@ from droned.guardian.wire import Launch, Message
 
 _AT_ONCE = 16
 _MOST_WITH_THREADS = 32
+_MOST_UNKNOWN = 10_000
 
 
 class _Death:
@@ -94,7 +95,7 @@ class Children:
 
     @property
     def _has_room(self) -> bool:
-        return len(self.forks) < self._most_in_setup and len(self._spawners.in_flight) < _MOST_WITH_THREADS
+        return len(self.forks) < self._most_in_setup and self._spawners.working < _MOST_WITH_THREADS
 
     def start_all(self) -> None:
         """Start all that waits: whoever asks next shall find it in the table."""
@@ -110,7 +111,7 @@ class Children:
             order = next(order for order in self._queue if order[0] == instance)
             self._queue.remove(order)
             self._start([order])
-        if instance not in self._spawners.in_flight:
+        if not self._spawners.is_waited_for(instance):
             return False
         self._afterwards.setdefault(instance, []).append(call)
         return True
@@ -127,13 +128,18 @@ class Children:
 
     @property
     def are_settled(self) -> bool:
-        """Whether no launch is with a thread or waits for one."""
+        """Whether no launch that may come to something is with a thread or waits for one."""
+        return not self._spawners.working
+
+    @property
+    def are_idle(self) -> bool:
+        """Whether no thread is at a launch, be it one that was given up."""
         return not self._spawners.in_flight
 
     @property
     def write_to_ledger(self) -> bool:
         """Whether children or threads may write to the ledger just now."""
-        return bool(self.forks.pipes or self._spawners.in_flight)
+        return bool(self.forks.pipes or self._spawners.working)
 
     def _is_newborn(self, process: processes.Process) -> bool:
         """Whether a child that nobody knows is the process of a launch that has not come back yet."""
@@ -187,7 +193,7 @@ class Children:
         for job in jobs:
             for call in self._afterwards.pop(job.run.instance, ()):
                 call()
-        if self.are_settled:
+        if self.are_idle:
             self._unknown.clear()
 
     def _born(self, job: Job) -> None:
@@ -197,18 +203,27 @@ class Children:
         if job.unrecorded:
             self._ledger.append(ledger.start_line(run))
         death = self._unknown.pop(run.pid, None)
-        if death is not None and processes.is_child(run.pid):
+        if death is not None and run.start_time and processes.start_time(run.pid) == run.start_time:
             death = None  # somebody else had this pid before
         if job.is_given_up:
-            if death is None:
+            # It may have been killed and reaped long ago: a pid is signalled only while it is our child's.
+            if run.start_time and processes.start_time(run.pid) == run.start_time:
                 os.kill(run.pid, signal.SIGKILL)
             else:
                 self._table.reaped(run)
             return
+        run.is_reaped = death is not None
         self._started(run)
         if death is not None:
             run.status, run.cpu_s, run.max_rss_bytes = death.status, death.cpu_s, death.max_rss_bytes
             self.finish([run])
+
+    def _put_by(self, pid: int, death: _Death) -> None:
+        """Keep what the kernel told of a child that nobody knows: a launch may come back with its pid."""
+        self._unknown.pop(pid, None)
+        self._unknown[pid] = death
+        if len(self._unknown) > _MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
 
     def _started(self, run: Run) -> None:
         run.state = "running"
@@ -274,7 +289,7 @@ class Children:
                 call(status)
             else:
                 if self._spawners.in_flight:
-                    self._unknown[pid] = _Death(status, cpu_s, max_rss_bytes)
+                    self._put_by(pid, _Death(status, cpu_s, max_rss_bytes))
                 orphans.append(pid)
         if ended:
             self.finish(ended)

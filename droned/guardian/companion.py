@@ -16,7 +16,7 @@ from droned.guardian import kernel, log, loop, processes
 from droned.guardian.daemon_process import Life, begin_life
 from droned.guardian.launch import World
 from droned.guardian.watchdog import Backoff, Watchdog
-from droned.guardian.wire import Delivery, Outbox, Reader, WireError, to_guardian
+from droned.guardian.wire import Delivery, Message, Outbox, Reader, WireError, to_guardian
 
 _GONE_WITHIN_S = 5.0
 _KILLED_WITHIN_S = 2.0
@@ -69,6 +69,8 @@ class Companion:
         self.is_listening = False  # it has said hello
         self.is_left = False
         self.restarts_on_purpose = False
+        self.is_urgent = False
+        """Whether anything but a program that was started waits to be told."""
 
     # ---- lives
 
@@ -208,24 +210,25 @@ class Companion:
 
     # ---- talk
 
-    def tell(self, message: object, fds: tuple[int, ...] = ()) -> None:
+    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
         """Say something to a daemon that listens; others will read it in the table."""
         if self.is_listening:
             self._outbox.add(message, fds)
+            self.is_urgent |= message["type"] != "spawned"
 
-    def flush(self) -> bool:
-        """Send what waits; made after each turn."""
+    def flush(self) -> None:
+        """Send what waits."""
+        self.is_urgent = False
         if self._sock is None or not self._outbox:
-            return False
+            return
         try:
             sent = self._outbox.flush(self._sock)
         except OSError:
             self._outbox.drop()  # the end of this life is about to be seen
-            return False
+            return
         if sent == self._wants_to_write:
             self._wants_to_write = not sent
             self._loop.watch(self._sock.fileno(), loop.READ | (0 if sent else loop.WRITE), self._happened)
-        return False
 
     def _happened(self, events: int) -> None:
         if events & ~loop.WRITE:

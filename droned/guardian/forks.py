@@ -24,13 +24,13 @@ _PIPE_BYTES = 4096
 class _Birth:
     """All that one fork needs."""
 
-    __slots__ = ("error", "reader", "run", "setup", "writer")
+    __slots__ = ("errno", "reader", "run", "setup", "writer")
 
     def __init__(self, run: Run, setup: Setup, pipe: tuple[int, int]) -> None:
         self.run = run
         self.setup = setup
         self.reader, self.writer = pipe
-        self.error: OSError | None = None
+        self.errno = 0
 
 
 class _Pending:
@@ -82,19 +82,19 @@ class Forks:
             try:
                 pid = os.fork()
             except OSError as error:
-                birth.error = error
+                birth.errno = error.errno or errno.EAGAIN
                 continue
             if pid == 0:
                 birth.setup.run(birth.writer, [pipe for pipe in pipes if pipe != birth.writer])
             birth.run.pid = pid
         for birth in births:
             os.close(birth.writer)
-            if birth.error is None:
+            if not birth.errno:
                 self._table.add(birth.run)
                 self.follow(birth.run, birth.reader)
             else:
                 os.close(birth.reader)
-                self._unborn(birth.run, "fork", birth.error.errno)
+                self._unborn(birth.run, "fork", birth.errno)
 
     def _prepared(self, run: Run, launch: Launch) -> _Birth | None:
         """Everything for one fork; None when it has failed already."""

@@ -31,7 +31,7 @@ from droned.guardian.watchdog import TICK_S
 from droned.guardian.wire import Delivery, Head
 
 _SCAN_TICKS = 5
-_TOGETHER_S = 0.02
+_TOGETHER_S = 0.2
 _SWITCH_S = 0.0005  # a thread that is back from the kernel shall not wait long for the loop
 _WITHOUT_CONTROL_S = 60.0
 _REPLACED_WITHIN_S = 5.0
@@ -160,15 +160,14 @@ class Guardian:
         return _FAILED if self.exit_code is None else self.exit_code
 
     def _send(self) -> bool:
-        """Send the daemon what there is to tell; while many launches wait, together what comes in 20 ms.
+        """Send the daemon what there is to tell.
 
-        Each packet costs the daemon a wake-up, at a time when launches want all processors.
+        While launches wait, that others have been made can wait as well: to
+        take note of it costs the daemon as much as a launch, at a moment when
+        launches want all processors.
         """
         now = self.loop.now()
-        if not self.children.is_busy:
-            self._sent_at = now
-            return self.companion.flush()
-        if now - self._sent_at >= _TOGETHER_S:
+        if not self.children.is_busy or self.companion.is_urgent or now - self._sent_at >= _TOGETHER_S:
             self._sent_at = now
             self.companion.flush()
         return False

@@ -6,9 +6,8 @@ comes next does. A guardian is never touched, and neither is a process that
 has the file open without holding the lock.
 
 Nor does anybody wait for what a guardian that was killed had forked and not
-executed: a remnant. It looks like a guardian, but the lock that it holds is
-one that another process took. A guardian took its own, or says by its command
-line whose successor it is.
+executed: a remnant. The kernel marks a process that has executed nothing, and
+one whose guardian lives is that guardian's child.
 """
 
 import os
@@ -64,23 +63,13 @@ def remnants(path: str) -> list[int]:
     return [
         each.pid
         for each in processes.everything()
-        if each.pid != own and not each.is_dead and is_guardian(each.pid) and _is_remnant(each.pid, path)
+        if each.pid != own
+        and each.parent != own
+        and not each.is_dead
+        and processes.is_unexecuted(each.pid)
+        and not is_guardian(each.parent)
+        and _holds(each.pid, path)
     ]
-
-
-def _is_remnant(pid: int, path: str) -> bool:
-    if b"--successor-of" in _command(pid):
-        return False
-    takers = [_taker(pid, number) for number in _numbers(pid) if _is_lock(pid, number, path)]
-    return bool(takers) and pid not in takers
-
-
-def _taker(pid: int, number: str) -> int | None:
-    """The process that took the lock which a descriptor holds."""
-    words = (processes.read(f"/proc/{pid}/fdinfo/{number}") or b"").split()
-    # lock: 1: FLOCK ADVISORY WRITE 4711 fe:00:123 0 EOF
-    at = words.index(b"FLOCK") if b"FLOCK" in words else len(words)
-    return int(words[at + 3]) if at + 3 < len(words) else None
 
 
 def end_remnants(path: str, within_s: float) -> None:

@@ -7,6 +7,7 @@ then, its session and its environment too, can still be told by the moment of
 its birth, since whoever is in a folder bears its children into it.
 """
 
+import errno
 import os
 import time
 from collections import deque
@@ -25,7 +26,7 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 class _Move:
     """What is to be moved into a folder: the main process of a run, or what was found later."""
 
-    __slots__ = ("error", "folder", "has_moved", "instance", "pid", "run", "start_time")
+    __slots__ = ("errno", "folder", "has_moved", "instance", "pid", "run", "start_time")
 
     def __init__(self, instance: str, folder: str, pid: int, start_time: int, run: Run | None) -> None:
         self.instance = instance
@@ -35,7 +36,7 @@ class _Move:
         self.run = run
         # What the thread writes:
         self.has_moved = False
-        self.error: OSError | None = None
+        self.errno = 0
 
 
 class _Outside:
@@ -92,6 +93,7 @@ class Housing:
         if not self._cgroups.is_with_us(process.pid):
             return None
         start_time = process.start_time
+        self._close_ended()
         found = {
             outside.instance
             for outside in (*self._outside.values(), *self._before)
@@ -99,20 +101,33 @@ class Housing:
         }
         return found.pop() if len(found) == 1 else None
 
+    def _close_ended(self) -> None:
+        """Note the end of runs that could not be moved."""
+        now = _ticks_now()
+        for run in [run for run in self._outside if run.is_reaped]:
+            outside = self._outside.pop(run)
+            outside.ended = now + 1
+            self._before.append(outside)
+
     def _moved(self, moves: list[_Move]) -> None:
-        now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_A_SECOND)
+        now = _ticks_now()
         self._moving -= len(moves)
         for move in moves:
-            if move.error is not None:
-                log.say(f"cannot move {move.instance} into its cgroup: {move.error.strerror}")
+            if move.errno:
+                log.say(f"cannot move {move.instance} into its cgroup: {os.strerror(move.errno)}")
             if move.run is not None:
-                outside = self._outside.pop(move.run)
-                outside.ended = now + 1
-                self._before.append(outside)
                 move.run.is_housed = move.has_moved
+                if move.run in self._outside and (move.has_moved or not move.run.lives):
+                    outside = self._outside.pop(move.run)
+                    outside.ended = now + 1
+                    self._before.append(outside)
         while self._before and (self._before[0].ended or 0) < now - _REMEMBERED_S * _TICKS_A_SECOND:
             self._before.popleft()
         self._done()
+
+
+def _ticks_now() -> int:
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_A_SECOND)
 
 
 def _carry_out(move: _Move) -> None:
@@ -120,7 +135,7 @@ def _carry_out(move: _Move) -> None:
     try:
         fd = _opened(move.folder)
     except OSError as error:
-        move.error = error
+        move.errno = error.errno or errno.EIO  # not the error itself: it would keep the move for ever
         return
     try:
         waiting = {move.pid: move.start_time}
@@ -131,7 +146,7 @@ def _carry_out(move: _Move) -> None:
                     os.write(fd, b"%d" % pid)  # the one call that takes its time
                     moved.add(pid)
             move.has_moved = move.pid in moved
-            if not brief.read(b"/proc/%d/task/%d/children" % (move.pid, move.pid)):
+            if not _has_children(move.pid):
                 return
             below = processes.descendants({move.pid: move.start_time})
             waiting = {pid: started for pid, started in below.items() if pid not in moved}
@@ -140,9 +155,20 @@ def _carry_out(move: _Move) -> None:
     except (ProcessLookupError, FileNotFoundError):
         pass  # it has ended
     except OSError as error:
-        move.error = error
+        move.errno = error.errno or errno.EIO
     finally:
         brief.close(fd)
+
+
+def _has_children(pid: int) -> bool:
+    """Whether any thread of a process has children; True where the kernel does not list them."""
+    try:
+        return any(
+            brief.read(b"/proc/%d/task/%s/children" % (pid, task))
+            for task in os.listdir(b"/proc/%d/task" % pid)
+        )
+    except FileNotFoundError:
+        return True
 
 
 def _is_there(move: _Move, pid: int, started: int) -> bool:
@@ -155,7 +181,10 @@ def _is_there(move: _Move, pid: int, started: int) -> bool:
 def _opened(folder: str) -> int:
     path = os.fsencode(folder)
     try:
-        brief.make_folder(path)
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            pass
         return brief.open_for_writing(path + b"/cgroup.procs")
     except FileNotFoundError:
         os.makedirs(folder, 0o755, exist_ok=True)  # somebody has tidied up

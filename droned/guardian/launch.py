@@ -232,7 +232,7 @@ class Setup:
         out = os.open(out_path, STREAM_FLAGS, STREAM_MODE)
         err = out if err_path is None else os.open(err_path, STREAM_FLAGS, STREAM_MODE)
         os.umask(umask)
-        self._sizes = (_size(out), _size(err))
+        self._sizes = (size_of(out), size_of(err))
         os.dup2(world.null_fd, 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
@@ -302,7 +302,7 @@ def program_of(launch: Launch) -> tuple[list[bytes], list[bytes], dict[bytes, by
     return argv, [(folder or b".") + b"/" + argv[0] for folder in folders], env
 
 
-def _size(fd: int) -> int:
+def size_of(fd: int) -> int:
     """The length of an open file, 0 of what has none."""
     try:
         return os.lseek(fd, 0, os.SEEK_END)

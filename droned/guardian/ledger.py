@@ -238,8 +238,11 @@ class Ledger:
             self._keep_old()
             return
         if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = fd
+            # Under the number that it always had: a thread that comes late writes to the file that counts.
+            os.dup2(fd, self.fd, inheritable=False)
+            os.close(fd)
+        else:
+            self.fd = fd
         self._needs_newline = False
         self._limit = max(FILE_BYTES, 2 * len(content))
 

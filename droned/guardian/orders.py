@@ -86,7 +86,7 @@ class Orders:
         elif self._handing is not None:
             self.handed()
         else:
-            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S)
+            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S, self._companion.pid)
 
     def handed(self) -> None:
         """The daemon has sent all copies that it had, or never will."""
@@ -97,17 +97,17 @@ class Orders:
         self._guardian.world.descriptors.lower_limit()
         self._guardian.adoptions.settle()
         if self._companion.pid:
-            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S)
+            self._welcome(self._guardian.loop.now() + _SETTLED_WITHIN_S, self._companion.pid)
 
-    def _welcome(self, until: float) -> None:
-        """Answer a hello; launches that are with a thread just now are waited for, but not for long."""
-        if not self._companion.pid or self._companion.is_listening:
+    def _welcome(self, until: float, pid: int) -> None:
+        """Answer the hello of the daemon `pid`; launches with a thread are waited for, but not for long."""
+        if self._companion.pid != pid or self._companion.is_listening:
             return
         guardian = self._guardian
         # An order that still waits for its turn was given before this hello: it belongs in the table.
         guardian.children.start_all()
         if not guardian.children.are_settled and self._guardian.loop.now() < until:
-            guardian.loop.later(_LOOK_S, lambda: self._welcome(until))
+            guardian.loop.later(_LOOK_S, lambda: self._welcome(until, pid))
             return
         self._companion.is_listening = True
         own = os.getpid()

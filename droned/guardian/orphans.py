@@ -64,6 +64,8 @@ class Orphans:
 
     def know_main(self, run: Run) -> None:
         """Whatever is in the session or group of its main process is this run's."""
+        if run.pid <= 1 or not run.start_time:
+            return  # nobody knows its process; session and group 0 are the kernel's
         self._mains[run.pid] = (run.instance, run.start_time)
 
     def forget_main(self, run: Run) -> None:
@@ -104,11 +106,15 @@ class Orphans:
 
     def _take(self, process: processes.Process) -> None:
         instance = self.claimant(process)
-        if self._housing is not None and instance is None:
+        if self._housing is not None and instance is None and not self._have_strangers():
             instance = self._housing.only_candidate(process)
         self._orphans[process.pid] = Orphan(process, instance)
         if self._housing is not None and instance is not None:
             self._housing.take_in(instance, process)
+
+    def _have_strangers(self) -> bool:
+        """Whether orphans are here that nothing claims: others in no folder may be theirs."""
+        return any(orphan.instance is None for orphan in self._orphans.values())
 
     def forget(self, pid: int) -> None:
         """This child was started by us after all."""

@@ -25,8 +25,17 @@ _long = ctypes.CDLL(None)
 
 
 def is_there() -> bool:
-    """Whether this system has what the module needs."""
-    needed = ("posix_spawn", "unshare", "posix_spawn_file_actions_adddup2", "posix_spawnattr_setsigmask")
+    """Whether this system has what the module needs.
+
+    With glibc: in musl the call holds a lock over the whole of it that a fork needs too.
+    """
+    needed = (
+        "gnu_get_libc_version",
+        "posix_spawn",
+        "posix_spawn_file_actions_adddup2",
+        "posix_spawnattr_setsigmask",
+        "unshare",
+    )
     return sys.platform == "linux" and all(hasattr(_short, name) for name in needed)
 
 

@@ -11,6 +11,7 @@ TOKEN = b"DRONED_RUN="
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _ENVIRONMENT_BYTES = 1024 * 1024
+_PF_FORKNOEXEC = 0x40
 
 
 class Process:
@@ -132,15 +133,6 @@ def own_children() -> list[int]:
     return _children_by_list(os.getpid())
 
 
-def is_child(pid: int) -> bool:
-    """Whether this is the pid of a child of ours that is not reaped."""
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 def unexecuted_children(thread: int) -> list[int]:
     """The children of one thread of ours that have not executed a program of their own yet."""
     listed = (read_whole(f"/proc/self/task/{thread}/children") or b"").split()
@@ -148,9 +140,9 @@ def unexecuted_children(thread: int) -> list[int]:
 
 
 def is_unexecuted(pid: int) -> bool:
-    """Whether a child of ours still is a copy of us, or is becoming a program (and has no command line)."""
-    command = read_whole(f"/proc/{pid}/cmdline")
-    return not command or command == read_whole("/proc/self/cmdline")
+    """Whether a process still is a copy of the one that made it: it has executed no program yet."""
+    text = read(f"/proc/{pid}/stat")
+    return bool(text and int(text[text.rindex(b")") + 2 :].split(None, 7)[6]) & _PF_FORKNOEXEC)
 
 
 def everything() -> Iterator[Process]:

@@ -78,7 +78,7 @@ class Reexec:
         guardian.children.start_all()
         guardian.children.reap()
         if (
-            not guardian.children.are_settled
+            not guardian.children.are_idle
             or guardian.children.forks.awaits_reaping
             or guardian.trees.are_moving
         ):

@@ -32,6 +32,7 @@ from droned.guardian.launch import (
     World,
     encoded,
     program_of,
+    size_of,
     stream_paths,
 )
 from droned.guardian.runs import Run
@@ -41,6 +42,7 @@ from droned.guardian.workers import Workers
 _USUAL_THREADS = 2
 _MOST_THREADS = 16
 _WAITS_S = 0.25
+_LONG_S = 1.0
 
 
 class Job:
@@ -54,8 +56,8 @@ class Job:
         "err",
         "given_at",
         "is_given_up",
+        "is_withdrawn",
         "launch",
-        "needs_fork",
         "out",
         "output",
         "paths",
@@ -81,12 +83,11 @@ class Job:
         self.directory = encoded(launch["directory"] or "/", "directory")
         self.umask = world.umask if launch["umask"] is None else launch["umask"]
         self.given_at = time.monotonic()
-        self.is_given_up = False
+        self.is_given_up = self.is_withdrawn = False
         # What the thread writes, and the loop reads:
         self.stage = "descriptors"
         self.taken_at: float | None = None
         self.thread = 0
-        self.needs_fork = False
         self.pid = self.start_time = 0
         self.at = 0.0
         self.output = (0, 0)
@@ -111,6 +112,8 @@ class Spawners:
         self._workers: Workers[Job] = Workers("spawn", waits, self._begin, self._hand_back)
         self.are_usable = posix_spawn.is_there() and "posix_spawn" not in switched_off()
         self._timer: loop.Timer | None = None
+        self._claims = threading.Lock()
+        self._are_stuck = False
         self.in_flight: dict[str, Job] = {}
         """By instance."""
 
@@ -120,6 +123,9 @@ class Spawners:
         """Whether this launch can go the quick way."""
         return (
             self.are_usable
+            and not self._are_stuck
+            and not self._world.restore_oom
+            and not self._world.descriptors.are_raised
             and launch["user"] is None
             and launch["group"] is None
             and launch["groups"] is None
@@ -148,29 +154,52 @@ class Spawners:
         if self._timer is None:
             self._timer = self._loop.later(_WAITS_S, self._look)
 
+    @property
+    def working(self) -> int:
+        """How many launches are with threads and not given up."""
+        return sum(not job.is_given_up for job in self.in_flight.values())
+
+    def is_waited_for(self, instance: str) -> bool:
+        """Whether a launch of this instance may still come to something."""
+        job = self.in_flight.get(instance)
+        return job is not None and not job.is_given_up
+
     def _hand_back(self, jobs: list[Job]) -> None:
-        for job in jobs:
+        back = [job for job in jobs if not job.is_withdrawn]
+        for job in back:
             del self.in_flight[job.run.instance]
-        self._done(jobs)
+        self._are_stuck &= not back
+        self._done(back)
 
     def _look(self) -> None:
-        """Give up what takes too long, and have other threads where all hang."""
+        """Give up what takes too long; have other threads, and then forks, where all threads hang."""
         self._timer = None
         now = time.monotonic()
-        waits = False
+        waiting = [job for job in self.in_flight.values() if job.taken_at is None]
         for job in list(self.in_flight.values()):
-            if job.taken_at is None:
-                waits |= now - job.given_at >= _WAITS_S
-            elif now - job.taken_at >= SETUP_S and not job.is_given_up:
+            if job.taken_at is not None and now - job.taken_at >= SETUP_S and not job.is_given_up:
                 job.is_given_up = True
                 self._gave_up(job)
-        if waits and self._workers.count < _MOST_THREADS:
+        if any(now - job.given_at >= _WAITS_S for job in waiting) and self._workers.count < _MOST_THREADS:
             try:
                 self._workers.add_thread()
             except (RuntimeError, OSError) as error:
                 log.say(f"cannot have another thread for launches: {error}")
-        if self.in_flight:
+        self._withdraw([job for job in waiting if now - job.given_at >= _LONG_S])
+        if self.working:
             self._timer = self._loop.later(_WAITS_S, self._look)
+
+    def _withdraw(self, jobs: list[Job]) -> None:
+        """Take back launches that no thread has taken: they are forked."""
+        with self._claims:
+            for job in jobs:
+                job.is_withdrawn = job.taken_at is None
+        taken_back = [job for job in jobs if job.is_withdrawn]
+        for job in taken_back:
+            del self.in_flight[job.run.instance]
+        if taken_back:
+            self._are_stuck = True
+            self._done(taken_back)
 
     # ---- in a thread
 
@@ -185,33 +214,40 @@ class Spawners:
         attributes = posix_spawn.Attributes()
         return lambda job: self._carry_out(job, attributes)
 
-    @staticmethod
-    def _leave_to_fork(job: Job) -> None:
-        job.needs_fork = True
+    def _leave_to_fork(self, job: Job) -> None:
+        self._claim(job)
+
+    def _claim(self, job: Job) -> bool:
+        """Take a job, unless it was withdrawn."""
+        with self._claims:
+            if job.is_withdrawn:
+                return False
+            job.thread, job.taken_at = threading.get_native_id(), time.monotonic()
+            return True
 
     def _carry_out(self, job: Job, attributes: posix_spawn.Attributes) -> None:
-        job.thread = threading.get_native_id()
-        job.taken_at = time.monotonic()
+        if not self._claim(job):
+            return
         opened: list[int] = []
         try:
             job.stage = "descriptors"
             for path in (job.out, job.err):
                 if path is not None:
                     opened.append(_open_stream(path))
-            job.output = (brief.size(opened[0]), brief.size(opened[-1]))
+            job.output = (size_of(opened[0]), size_of(opened[-1]))
             job.stage = "directory"
             if job.directory != b"/":
                 os.chdir(job.directory)
             job.stage = "exec"
             if not job.is_given_up:
                 self._spawn(job, attributes, (self._world.null_fd, opened[0], opened[-1]))
-        except Exception:  # noqa: BLE001  # the border of the thread; a fork will say what is wrong, and where
-            job.needs_fork = True
+        except Exception:  # noqa: BLE001  # the border of the thread; a fork will say what is wrong
+            pass
         finally:
             if job.directory != b"/":
                 os.chdir(b"/")
             for fd in opened:
-                brief.close(fd)
+                os.close(fd)
 
     def _spawn(self, job: Job, attributes: posix_spawn.Attributes, streams: tuple[int, int, int]) -> None:
         world, run = self._world, job.run
@@ -224,14 +260,16 @@ class Spawners:
         finally:
             os.umask(0)
         try:
-            if were_raised or world.descriptors.raises != raises:
-                resource.prlimit(job.pid, resource.RLIMIT_NOFILE, world.descriptors.soft_and_hard)
-            if world.restore_oom:
-                _raise_oom_score(job.pid)
             job.start_time = processes.start_time_in(brief.read(b"/proc/%d/stat" % job.pid))
         except OSError:
             pass  # it has come and gone
-        self._write(job, ledger.start_entry(run.instance, run.run, job.pid, job.start_time, job.at))
+        if not job.is_given_up:
+            self._write(job, ledger.start_entry(run.instance, run.run, job.pid, job.start_time, job.at))
+        if were_raised or world.descriptors.raises != raises:
+            try:
+                resource.prlimit(job.pid, resource.RLIMIT_NOFILE, world.descriptors.soft_and_hard)
+            except OSError:
+                pass  # it is gone, or has become somebody else's
 
     def _write(self, job: Job, line: bytes) -> None:
         """Write a line of the ledger; the loop is told of one that could not be written whole."""
@@ -248,12 +286,3 @@ def _open_stream(path: bytes) -> int:
     fd = os.open(path, STREAM_FLAGS | os.O_NONBLOCK, STREAM_MODE)
     brief.have_wait(fd, os.O_APPEND)
     return fd
-
-
-def _raise_oom_score(pid: int) -> None:
-    """Take the service manager's protection of us from a child."""
-    fd = brief.open_for_writing(b"/proc/%d/oom_score_adj" % pid)
-    try:
-        brief.write(fd, b"0")
-    finally:
-        brief.close(fd)

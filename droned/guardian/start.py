@@ -131,8 +131,14 @@ def _guardian(options: dict[str, str], daemon_argv: list[str]) -> Guardian:
     except OSError as error:
         log.say(f"cannot start the daemon: {error.strerror}")
         life = None
-    guardian = _made(place, arguments, daemon_argv, load(place.ledger), is_successor=False)
-    guardian.begin_alone(life)
+    try:
+        guardian = _made(place, arguments, daemon_argv, load(place.ledger), is_successor=False)
+        guardian.begin_alone(life)
+    except BaseException:
+        if life is not None:  # else it would start one guardian after another, all of them in vain
+            os.kill(life[0], signal.SIGKILL)
+            os.waitpid(life[0], 0)
+        raise
     return guardian
 
 

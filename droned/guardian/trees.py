@@ -79,7 +79,11 @@ class Trees:
         if self._must_walk(run):
             roots.update(self._by_walk(run))
         found.update(processes.descendants(roots))
-        return {pid: started for pid, started in found.items() if pid not in self.orphans.companions}
+        return {pid: started for pid, started in found.items() if self._may_be_app(pid)}
+
+    def _may_be_app(self, pid: int) -> bool:
+        """The last gate before any signal: never init, ourselves or a companion."""
+        return pid > 1 and pid != os.getpid() and pid not in self.orphans.companions
 
     def _is_in_folder(self, run: Run) -> bool:
         return self._cgroups is not None and run.is_housed
@@ -111,7 +115,7 @@ class Trees:
         if before is not None:
             self._stop_watching(run.instance)
             self._tree_gone(before)
-        if self._housing is not None and not run.is_housed:
+        if self._housing is not None and not run.is_housed and not run.is_reaped:
             self._housing.move(run)
 
     def _scan_later(self) -> None:
@@ -210,9 +214,11 @@ class Trees:
                 self._cgroups.expect(run.instance)
                 if run.lives and run.pid and self._cgroups.instance_of(run.pid) != run.instance:
                     run.is_housed = False  # the guardian before us was lost before it had moved it
+                elif run.leftovers and not run.lives and not self._is_populated(run):
+                    run.is_housed = False  # what it has left got away before it was moved
             if run.lives or run.leftovers:
                 self.orphans.know_main(run)
-            if self._housing is not None and not run.is_housed:
+            if self._housing is not None and not run.is_housed and run.lives and run.pid:
                 self._housing.move(run)
             if run.leftovers and not run.lives:
                 self._await(run)
@@ -318,6 +324,8 @@ class Trees:
 
     def _sweep(self, run: Run) -> None:
         sweeps = self._sweeps.pop(run.instance, 0)
+        if self._table.live(run.instance) not in (None, run):
+            return  # what carries the instance's marks is the next run's by now
         if sweeps and self._signal_members(run, signal.SIGKILL, {}):
             self._sweep_later(run, sweeps - 1)
 

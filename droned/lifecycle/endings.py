@@ -119,17 +119,25 @@ def next_stop_step(record: InstanceRecord, app: AppRecord, moment: Moment) -> Ou
 
 def finish_stop(record: InstanceRecord, app: AppRecord, moment: Moment) -> Outcome:
     """Nothing of the tree is left: go where the stop was meant to lead."""
-    if record.then is Then.REMOVE:
-        return remove(record)
-    if record.then is Then.START and record.wanted is Wanted.UP:
-        return launch(record, app, moment)
     if record.then is Then.POLICY and record.wanted is Wanted.UP and record.exit is not None:
         return after_end(record, app, record.exit, moment)
-    how = f" ({record.exit.reason})" if record.exit is not None and record.exit.run == record.run else ""
-    return Outcome(
-        record=settled(record, State.STOPPED, moment),
-        occurrences=(happened(record, EventType.INSTANCE_STOPPED, f"stopped{how}"),),
-    )
+    stopped = _stopped(record, moment)
+    if record.then is Then.REMOVE:
+        outcome = remove(record)
+    elif record.then is Then.START and record.wanted is Wanted.UP:
+        outcome = launch(record, app, moment)
+    else:
+        return Outcome(record=settled(record, State.STOPPED, moment), occurrences=(stopped,))
+    return replace(outcome, occurrences=(stopped, *outcome.occurrences))
+
+
+def _stopped(record: InstanceRecord, moment: Moment) -> Occurrence:
+    """The event of a stop that is over, with how the run ended."""
+    exit_ = record.exit
+    if exit_ is None or exit_.run != record.run:
+        return happened(record, EventType.INSTANCE_STOPPED, "stopped")
+    text = f"stopped ({exit_.reason})"
+    return happened(record, EventType.INSTANCE_STOPPED, text, _facts(record, exit_, moment))
 
 
 def remove(record: InstanceRecord) -> Outcome:

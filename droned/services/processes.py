@@ -192,7 +192,7 @@ class Processes:
         record = self._record_of(row)
         if record is None or row["run"] < record.run:
             return
-        if row["run"] > record.run or row["state"] == "running":
+        if row["pid"] and (row["run"] > record.run or row["state"] == "running"):
             self._supervision.feed(row["instance"], _found(row))
         if row["state"] == "ended":
             failure = row.get("failure")

@@ -104,6 +104,21 @@ def test_a_launch_that_hangs_is_given_up_and_holds_up_nobody(world: Guarded, cal
     assert not running(path)
 
 
+def test_where_all_threads_hang_programs_are_forked(world: Guarded) -> None:
+    stub = world.begin()
+    stub.run("first/0", 1, launch("/bin/true"))
+    path = slow_program(world)
+    with delayed(world, "execve", path, 30.0):
+        for number in range(20):
+            stub.spawn(f"slow/{number}", 1, launch(str(path), "600"))
+        stub.run("quick/0", 1, launch("/bin/true"))
+        for number in range(20):
+            failed = stub.expect("spawn_failed", instance=f"slow/{number}", within_s=25.0)
+            assert failed["stage"] == "timeout at exec"
+        stub.run("quick/1", 1, launch("/bin/true"))
+    assert not running(path)
+
+
 def test_a_signal_waits_for_the_launch_that_it_follows(world: Guarded) -> None:
     stub = world.begin()
     path = slow_program(world)
@@ -144,26 +159,25 @@ def test_a_program_that_no_guardian_lived_to_write_down_is_found(world: Guarded)
     assert not is_alive(app["pid"])
 
 
-def test_a_program_that_was_meant_and_is_not_there_has_ended_unseen(world: Guarded) -> None:
-    stub = world.begin()
+@pytest.mark.parametrize("lacking", ["", "cgroup", "cgroup,subreaper"])
+def test_a_program_that_was_meant_and_is_not_there_has_ended_unseen(world: Guarded, lacking: str) -> None:
+    """And has left nothing: without a process there is no session, group or descendant that is its."""
+    without = {"DRONED_WITHOUT": lacking}
+    stub = world.begin(env=without)
     stub.run("web/0", 1, SLEEP)
     kill_both(world, stub)
     ledger = world.state / "guardian" / "ledger"
     ledger.write_bytes(ledger.read_bytes() + b'{"spawn":["gone/0",4]}\n')
-    stub = world.begin()
-    rows = {row["instance"]: row for row in stub.table()}
-    assert (rows["gone/0"]["state"], rows["gone/0"]["seen"], rows["gone/0"]["status"]) == (
-        "ended",
-        False,
-        None,
-    )
+    stub = world.begin(env=without)
+    (row,) = (row for row in stub.table() if row["instance"] == "gone/0")
+    assert (row["state"], row["seen"], row["status"], row["leftovers"]) == ("ended", False, None, 0)
     stub.spawn("gone/0", 4, SLEEP)
     stub.expect("refused", instance="gone/0")
     stub.run("gone/0", 5, SLEEP)
 
 
 def test_what_a_killed_guardian_had_forked_and_not_executed_is_ended(world: Guarded) -> None:
-    """Such a copy looks like it and holds its lock; here it is one that was stopped as soon as it began."""
+    """Such a copy holds its lock; here it is one of ours, which is nobody's child that a guardian knows."""
     stub = world.begin()
     stub.run("web/0", 1, SLEEP)
     kill_both(world, stub)
@@ -171,10 +185,12 @@ def test_what_a_killed_guardian_had_forked_and_not_executed_is_ended(world: Guar
         ledger.write(b'{"spawn":["slow/0",1]}\n')
     with open(world.state / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        copy = subprocess.Popen(world.command(), pass_fds=[lock.fileno()])
-        os.kill(copy.pid, signal.SIGSTOP)
+        copy = os.fork()
+        if copy == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(0)
     stub = world.begin()
-    assert copy.wait() == -signal.SIGKILL
+    assert os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) == -signal.SIGKILL
     rows = {row["instance"]: row for row in stub.table()}
     assert (rows["slow/0"]["state"], rows["slow/0"]["seen"]) == ("ended", False)
     assert rows["web/0"]["state"] == "running"
