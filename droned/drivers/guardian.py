@@ -26,7 +26,7 @@ from zope.interface import implementer
 from droned.drivers.iguardian import IGuardianLink, Received
 from droned.drivers.parked import ParkedCopies
 from droned.drivers.replies import Awaited
-from droned.drivers.succession import Succession
+from droned.drivers.succession import Succession, cut_off
 from droned.drivers.successor import GuardianIdentity, HeldRuns
 from droned.guardian import wire
 
@@ -34,12 +34,6 @@ UNRESPONSIVE_S = 5.0
 _PACKETS_A_TURN = 8
 _SAID_AGAIN = frozenset({"spawn", "signal", "ack", "park", "unpark", "pong", "progress", "ready"})
 """What needs no queue while there is no guardian: the next one hears it anyway, or need not."""
-CUT_OFF_STATUS = 75
-
-
-def cut_off() -> None:
-    """End this process now: another daemon is in control, nothing may be written any more."""
-    os._exit(CUT_OFF_STATUS)
 
 
 @implementer(IGuardianLink, IReadDescriptor, IWriteDescriptor)
