@@ -14,7 +14,7 @@ _LATE_S = 1.0
 _FULL_SHARES = 2.0
 """A daemon that spins on half a processor has had its chance to answer."""
 
-_FIRST_S = 0.5
+_FIRST_S = 0.2  # a second death within two seconds still leaves the host in control after 1.5 s
 _MOST_S = 30.0
 _FORGIVES_S = 2.0
 _REPLACEMENTS = 3
@@ -78,7 +78,7 @@ class Watchdog:
 
 
 class Backoff:
-    """The waits between the lives of a daemon: none after the first death, then 0.5, 1, 2 … 30 s.
+    """The waits between the lives of a daemon: none after the first death, then 0.2, 0.4, 0.8 … 30 s.
 
     Each two seconds in control forgive one death. So a daemon that is killed
     now and then is always back at once, and one that dies of itself soon after

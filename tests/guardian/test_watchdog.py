@@ -93,7 +93,8 @@ def test_a_pause_holds_and_ends() -> None:
 
 def test_a_daemon_that_keeps_dying_waits_up_to_half_a_minute() -> None:
     backoff = Backoff()
-    assert [backoff.delay_s(float(at), 0.0) for at in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    waits = [backoff.delay_s(float(at), 0.0) for at in range(11)]
+    assert waits == pytest.approx([0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
 
 
 def test_a_life_in_control_is_forgiven() -> None:
