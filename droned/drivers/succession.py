@@ -14,7 +14,8 @@ from droned.drivers.successor import GuardianIdentity, is_alive
 _DYING_S = 1.0
 _LOOK_S = 0.02
 _WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-_HEALTHY_S = 60.0
+_FORGIVES_S = 2.0
+"""So long a connection makes up for one loss: who is lost now and then is replaced at once."""
 CUT_OFF_STATUS = 75
 
 
@@ -48,7 +49,7 @@ class Succession:
         self._started = started
         self._cut_off = cut_off
         self._successor = 0
-        self._losses = 0
+        self._losses = 0.0
         self._connected_at = reactor.seconds()
         self._is_over = False
         self.pid = identity.pid
@@ -80,10 +81,10 @@ class Succession:
                 self.log.critical("the guardian has another daemon: this one ends")
                 self._cut_off()
             return
-        if self._reactor.seconds() - self._connected_at >= _HEALTHY_S:
-            self._losses = 0
-        wait_s = _WAITS_S[min(self._losses, len(_WAITS_S) - 1)]
-        self._losses += 1
+        lasted_s = self._reactor.seconds() - self._connected_at
+        self._losses = max(0.0, self._losses - lasted_s / _FORGIVES_S)
+        wait_s = _WAITS_S[min(int(self._losses), len(_WAITS_S) - 1)]
+        self._losses += 1.0
         self._reactor.callLater(wait_s, self._start)
 
     def _start(self) -> None:
