@@ -30,6 +30,9 @@ LINGER_MS = 1000
 OVER_WITHIN_S = 60.0
 """The longest that a shutdown may take whose daemons are killed."""
 
+PEACE_S = 2.5
+"""In control for so long makes up for one death: the guardian's waits between deaths are another matter."""
+
 SEEN_WITHIN_S = 5.0
 """How late the observer may be on a busy machine."""
 
@@ -98,6 +101,7 @@ def restarted(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                         status["guardian_pid"] == before["guardian_pid"],
                         f"round {round_}: the guardian was replaced",
                     )
+                    time.sleep(PEACE_S)
             except (Lost, Refused) as lost:
                 verdict.faults.append(str(lost))
                 return verdict
