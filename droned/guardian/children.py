@@ -142,15 +142,22 @@ class Children:
         return bool(self.forks.pipes or self._spawners.working)
 
     def _is_newborn(self, process: processes.Process) -> bool:
-        """Whether a child that nobody knows is the process of a launch that has not come back yet."""
-        return any(
-            processes.is_unexecuted(process.pid)
-            or (process.session == process.pid and processes.token_of(process.pid) == self._token_of(job))
+        """Whether a child that nobody knows is the process of a launch that has not come back yet.
+
+        Before its program is executed it is in our session or has just made its
+        own; then it carries the token. An app's orphan, which may be a fork
+        that never executed anything, is in the session of that app.
+        """
+        if not self._spawners.in_flight:
+            return False
+        leads = process.session == process.pid
+        if processes.is_unexecuted(process.pid):
+            return leads or process.session == os.getsid(0)
+        token = processes.token_of(process.pid) if leads else None
+        return token is not None and any(
+            token == self._world.token(job.run.instance, job.run.run)
             for job in self._spawners.in_flight.values()
         )
-
-    def _token_of(self, job: Job) -> bytes:
-        return self._world.token(job.run.instance, job.run.run)
 
     def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
         forked: list[tuple[Run, Launch]] = []
