@@ -71,8 +71,8 @@ def test_a_daemon_that_dies_at_once_waits_longer_and_leaves_its_plugins_out(worl
         times.append(time.monotonic())
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert gaps[0] < 0.5
-    assert gaps[-2] >= 0.4
-    assert gaps[-1] >= 0.8
+    assert gaps[-2] >= 0.2
+    assert gaps[-1] >= 0.4
     assert stub.env["DRONED_SAFE_MODE"] == "1"
     assert "DRONED_SAFE_MODE" not in world.stubs[1].env
 
