@@ -58,6 +58,7 @@ class Housing:
         self._cgroups = cgroups
         self._done = done
         self._moving = 0
+        self._moved_runs: list[Run] = []
         self._outside: dict[Run, _Outside] = {}
         self._before: deque[_Outside] = deque()
         self._workers: Workers[_Move] = Workers("house", waits, lambda: _carry_out, self._moved)
@@ -66,6 +67,11 @@ class Housing:
     def is_busy(self) -> bool:
         """Whether anything is being moved."""
         return self._moving > 0
+
+    def take_moved(self) -> list[Run]:
+        """The runs that were moved since this was asked for last."""
+        moved, self._moved_runs = self._moved_runs, []
+        return moved
 
     def move(self, run: Run) -> None:
         """Move a run that has just begun."""
@@ -116,7 +122,8 @@ class Housing:
             if move.errno:
                 log.say(f"cannot move {move.instance} into its cgroup: {os.strerror(move.errno)}")
             if move.run is not None:
-                move.run.is_housed = move.has_moved
+                if move.has_moved:
+                    self._moved_runs.append(move.run)
                 if move.run in self._outside and (move.has_moved or not move.run.lives):
                     outside = self._outside.pop(move.run)
                     outside.ended = now + 1

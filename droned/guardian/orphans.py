@@ -95,14 +95,23 @@ class Orphans:
 
     # ---- coming and going
 
-    def scan(self) -> None:
-        """Look for children that we did not start, and tell of strangers when they changed."""
+    def scan(self) -> bool:
+        """Look for children that we did not start, and tell of strangers when they changed.
+
+        False when one of them may be a launch that has not come back yet: then another scan is needed.
+        """
+        are_all_told = True
         for pid in processes.own_children():
             if pid not in self._table.by_pid and pid not in self.companions and pid not in self._orphans:
                 process = processes.look(pid)
-                if process is not None and not process.is_dead and not self.is_newborn(process):
+                if process is None or process.is_dead:
+                    continue
+                if self.is_newborn(process):
+                    are_all_told = False
+                else:
                     self._take(process)
         self.tell_strangers()
+        return are_all_told
 
     def _take(self, process: processes.Process) -> None:
         instance = self.claimant(process)

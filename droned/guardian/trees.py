@@ -120,13 +120,18 @@ class Trees:
 
     def _scan_later(self) -> None:
         """What is moved may have borne somebody before who has lost it since."""
-        if self._gets_orphans and not self._scan_is_due:
+        if not self._scan_is_due:
             self._scan_is_due = True
             self._loop.later(_SCAN_S, self._scan)
 
     def _scan(self) -> None:
+        """Look for what got away; only then all of a run that was moved is in its folder, or known."""
         self._scan_is_due = False
-        self.orphans.scan()
+        if self._gets_orphans and not self.orphans.scan():
+            self._scan_later()
+        elif self._housing is not None:
+            for run in self._housing.take_moved():
+                run.is_housed = True
 
     @property
     def have_folders(self) -> bool:
