@@ -145,19 +145,14 @@ class Children:
         """Whether a child that nobody knows is the process of a launch that has not come back yet.
 
         Before its program is executed it is in our session or has just made its
-        own; then it carries the token. An app's orphan, which may be a fork
-        that never executed anything, is in the session of that app.
+        own; then it carries the token, which cannot be read in the moment
+        between. An app's orphan is in the session of that app, mostly.
         """
-        if not self._spawners.in_flight:
+        jobs = self._spawners.in_flight.values()
+        if not jobs or process.session not in (process.pid, os.getsid(0)):
             return False
-        leads = process.session == process.pid
-        if processes.is_unexecuted(process.pid):
-            return leads or process.session == os.getsid(0)
-        token = processes.token_of(process.pid) if leads else None
-        return token is not None and any(
-            token == self._world.token(job.run.instance, job.run.run)
-            for job in self._spawners.in_flight.values()
-        )
+        token = None if processes.is_unexecuted(process.pid) else processes.token_of(process.pid)
+        return token is None or any(token == self._world.token(job.run.instance, job.run.run) for job in jobs)
 
     def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
         forked: list[tuple[Run, Launch]] = []

@@ -134,9 +134,9 @@ class Orders:
             )
         self._told_trouble = {}
         self.tell_trouble()
+        # Even when there are none: a guardian before us may have told of some.
         strangers = guardian.trees.orphans.strangers()
-        if strangers:
-            self._companion.tell({"type": "strangers", "processes": strangers})
+        self._companion.tell({"type": "strangers", "processes": strangers})
 
     def tell_trouble(self) -> None:
         """Tell the counters that should be 0, when they changed."""

@@ -68,6 +68,6 @@ def test_the_init_script_starts_tells_and_stops(tmp_path: Path) -> None:
     assert lines[:5] == ["droned is not running", "status 3", "start 0", "start 0", "status 0"], told
     assert lines[5].split()[:2] == ["pause/0", "running"] or lines[5].split()[:2] == ["pause/0", "starting"]
     assert lines[6:] == [
-        *("restart 0", "reload 0", "same guardian: 1"),
+        *("restart 0", "nothing changed", "reload 0", "same guardian: 1"),
         *("droned is dead, and /run/droned.pid is left", "status 1", "frobnicate 2"),
     ], told
