@@ -175,15 +175,6 @@ def test_a_restart_is_a_stop_while_still_wanted() -> None:
     assert after(first.record, ended(15)).run == 4
 
 
-@pytest.mark.parametrize("order", [i.Restart(), i.Stop(), i.Remove()])
-def test_how_a_run_ended_that_was_stopped_is_told_wherever_it_leads(order: i.Input) -> None:
-    """An event of its own: the record keeps only the last end, and a description the last five."""
-    outcome = take(record(State.RUNNING), order, ended(15))
-    stopped = next(each for each in outcome.occurrences if each.type is EventType.INSTANCE_STOPPED)
-    assert stopped.text == "stopped (killed by TERM)"
-    assert (stopped.data["run"], stopped.data["code"], stopped.data["signal"]) == (3, None, 15)
-
-
 def test_a_second_restart_on_the_way_down_is_the_same_restart() -> None:
     outcome = take(record(State.RUNNING), i.Restart(), i.Restart(), i.Restart(), ended(15))
     assert outcome.record is not None

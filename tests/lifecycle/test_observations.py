@@ -345,3 +345,12 @@ def test_the_turn_comes_as_an_automatic_restart() -> None:
 def test_commands_do_not_wait_for_the_budget(given: i.Input) -> None:
     outcome = step(record(State.STOPPED), app(), given, at(budget_wait_s=60.0))
     assert outcome.effects == (i.Spawn(instance="web/0", run=4, automatic=False),)
+
+
+@pytest.mark.parametrize("order", [i.Restart(), i.Stop(), i.Remove()])
+def test_how_a_run_ended_that_was_stopped_is_told_wherever_it_leads(order: i.Input) -> None:
+    """An event of its own: the record keeps only the last end, and a description the last five."""
+    outcome = take(record(State.RUNNING), order, ended(15))
+    stopped = next(each for each in outcome.occurrences if each.type is EventType.INSTANCE_STOPPED)
+    assert stopped.text == "stopped (killed by TERM)"
+    assert (stopped.data["run"], stopped.data["code"], stopped.data["signal"]) == (3, None, 15)
