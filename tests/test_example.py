@@ -41,13 +41,13 @@ def test_what_the_example_calls_defaults_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", sorted(AppSpec.__dataclass_fields__.keys() - {"name", "launch", "labels", "origin"})
+    "key", sorted(set(AppSpec.__struct_fields__) - {"name", "launch", "labels", "origin"})
 )
 def test_the_example_shows_every_setting_of_an_app(key: str) -> None:
     assert re.search(rf"^#    {key}:", EXAMPLE, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("key", sorted(Launch.__dataclass_fields__))
+@pytest.mark.parametrize("key", sorted(Launch.__struct_fields__))
 def test_the_example_shows_every_setting_of_a_process(key: str) -> None:
     assert re.search(rf"^#    {key}:", EXAMPLE, flags=re.MULTILINE)
 

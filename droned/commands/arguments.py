@@ -13,8 +13,9 @@ import math
 import re
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from droned.errors import BadRequest
 
@@ -57,8 +58,7 @@ class ArgumentType(enum.StrEnum):
     """VERSION or VERSION.INDEX; the value is the pair, a bare version stands behind all of its events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
+class Argument(Struct, frozen=True, kw_only=True):
     """One argument of a command."""
 
     name: str

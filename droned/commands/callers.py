@@ -8,13 +8,12 @@ so all the same, should somebody have opened the socket's mode by hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from droned.commands.table import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(Struct, frozen=True, kw_only=True):
     """The process at the other end of a connection, as the kernel knows it."""
 
     uid: int

@@ -9,8 +9,10 @@ idempotency key does it once, is the function's business.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from droned.commands.requests import Request
 from droned.commands.table import CommandClass, Role, TakesTargets, check_arguments, find_command
@@ -19,8 +21,7 @@ from droned.errors import BadRequest, Degraded, NotAllowed, ShuttingDown
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """Who asks: as events name them, their user id on this host if they have one, and what they may do."""
 
     actor: str
@@ -29,8 +30,7 @@ class Caller:
     role: Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True):
     """The answer to a changing command: accepted as `version`, and whether that is on disk."""
 
     version: int

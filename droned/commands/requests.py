@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from droned.commands.arguments import MOST_NAMES, MOST_TEXT, is_plain_text, shown
 from droned.commands.nearness import hint, near_names
@@ -23,8 +24,7 @@ MEMBERS = ("command", "targets", "all", "arguments", "reason")
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One changing command as asked; names and arguments are not yet held against the table."""
 
     command: str

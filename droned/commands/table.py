@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from droned.commands.arguments import SIGNAL_TO, Argument, ArgumentType, check_text, check_value
 from droned.commands.nearness import hint, near_names
@@ -58,8 +59,7 @@ class TakesTargets(enum.StrEnum):
     """None means all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """One command."""
 
     name: str

@@ -10,8 +10,9 @@ instance once, in the order of the configuration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from droned.commands.arguments import MOST_NAMES, is_plain_text, shown
 from droned.commands.nearness import hint, near_names
@@ -23,8 +24,7 @@ MOST_TARGET = 256
 _GLOB = frozenset("*?[")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetPattern:
+class TargetPattern(Struct, frozen=True, kw_only=True):
     """A target as globs over app and label."""
 
     app: str | None

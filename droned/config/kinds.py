@@ -13,9 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as Dictionary
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from droned.config import values
 from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, Sequence, near, shown
@@ -141,8 +142,7 @@ def _final(template: str) -> str:
     return put_in(template, {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """One kind of value: its name as the documentation says it, and how it is read."""
 
     name: str

@@ -9,7 +9,8 @@ keeps the place that it came from. The same merging lays an app over `defaults`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from droned.config import values
 from droned.config.kinds import Reading, Setting, wrong_shape
@@ -25,8 +26,7 @@ WRONG = object()
 """The value of a setting that was given and cannot be used; why has been noted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """A mapping of a configuration: its settings and further groups by name, and where it stands."""
 
     origin: Origin

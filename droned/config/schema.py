@@ -10,17 +10,18 @@ it; a test holds the two together.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from droned.config import kinds
 from droned.config.kinds import Kind
 from droned.models.policy import Leftovers, RestartWhen, SignalTo
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """One key: its name, what it can be, and one line of help.
 
     A key with `keys` is a mapping of those; with `is_named` it is a mapping of
@@ -40,11 +41,11 @@ class Key:
     word: str = ""
     """A word that can stand instead of the mapping; the value is then None."""
     since: str = "0.1"
-    by_name: Mapping[str, Key] = dataclasses.field(init=False, repr=False, compare=False)
-    """The `keys` by their names."""
+    by_name: Mapping[str, Key] = MappingProxyType({})
+    """The `keys` by their names; made of them, not given."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", MappingProxyType({key.name: key for key in self.keys}))
+        force_setattr(self, "by_name", MappingProxyType({key.name: key for key in self.keys}))
 
 
 LAUNCH_KEYS = (

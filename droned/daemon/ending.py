@@ -8,8 +8,9 @@ instance; what was wanted stays wanted, and is begun again with the next start.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence

@@ -11,7 +11,8 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from droned.errors import BadRequest
 from droned.models.places import places_beside, places_of
@@ -20,8 +21,7 @@ REACTORS = ("epoll", "poll", "select", "asyncio")
 EXIT_WHEN = re.compile(r"all-stopped|failed:[a-z0-9][a-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True, kw_only=True):
     """What `droned run` was asked for; every path is absolute."""
 
     config: str

@@ -14,10 +14,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.application.service import IService, Service
 from twisted.internet.defer import ensureDeferred
 

@@ -21,8 +21,10 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.drivers.journal_folder import FilesLost, IFolder
 from droned.errors import CannotRun, JournalDamaged
@@ -55,8 +57,7 @@ _LINES_AT_ONCE = 200
 _PAUSE_S = 0.001
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """Records to be brought to disk together."""
 
     first: int
@@ -69,8 +70,7 @@ class Batch:
     """Wall seconds."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Segment:
+class _Segment(Struct, kw_only=True):
     """The segment that is written just now."""
 
     name: str

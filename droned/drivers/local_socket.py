@@ -15,9 +15,9 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -48,8 +48,7 @@ _PEER_GROUPS = 59
 _log = Logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSocket:
+class LocalSocket(Struct, frozen=True, kw_only=True):
     """A socket that listens, and the file that stands for it."""
 
     socket: socket.socket

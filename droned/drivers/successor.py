@@ -13,8 +13,8 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 
+from msgspec import Struct
 from twisted.logger import Logger
 
 from droned.guardian.wire import PACKET_FDS, Held, Row, Spawned, pair_socket
@@ -22,8 +22,7 @@ from droned.guardian.wire import PACKET_FDS, Held, Row, Spawned, pair_socket
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardianIdentity:
+class GuardianIdentity(Struct, frozen=True, kw_only=True):
     """The guardian that has started this daemon, and the command for another such.
 
     `environment` are the variables that only guardians get (the service

@@ -18,7 +18,6 @@ record is plain JSON in every case.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from operator import attrgetter
@@ -44,7 +43,7 @@ _DECODER = msgspec.json.Decoder()
 _EVENT_TYPES = frozenset(EventType)
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {kind: tuple(field.name for field in dataclasses.fields(record)) for kind, record in TABLES.items()}
+    {kind: record.__struct_fields__ for kind, record in TABLES.items()}
 )
 """Names of a record's fields, by kind."""
 
@@ -54,7 +53,7 @@ _VALUES: Mapping[str, Callable[[Record], tuple[Any, ...]]] = MappingProxyType(
 
 
 def encode(value: object) -> bytes:
-    """`value` (dataclasses, mappings, sequences and plain values) as JSON.
+    """`value` (structs, mappings, sequences and plain values) as JSON.
 
     Raises TypeError for a value that JSON has no word for.
     """

@@ -15,7 +15,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from droned.errors import JournalDamaged
 from droned.journal.format import (
@@ -35,8 +35,7 @@ from droned.journal.format import (
 from droned.journal.segments import FORMAT, SegmentHead, pack_head, read_head
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """One segment, read."""
 
     first: int

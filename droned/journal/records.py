@@ -18,11 +18,12 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from droned.errors import CannotRun, JournalDamaged
 from droned.journal.codec import FIELDS, decode_commit
@@ -41,8 +42,7 @@ class UnknownContent(ValueError):
     """A record is as it was written but says something that this release has no word for."""
 
 
-@dataclass(slots=True, kw_only=True)
-class State:
+class State(Struct, kw_only=True):
     """Every record at one version, as plain values; a replay changes it in place."""
 
     version: int = 0

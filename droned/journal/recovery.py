@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from droned.errors import JournalDamaged
 from droned.journal.codec import decode_commit, events_of
@@ -38,8 +39,7 @@ LAST_RECORDS = 1000
 """The events of so many of the latest records that are read at opening are handed over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
+class Repair(Struct, frozen=True, kw_only=True):
     """A file of that name is set aside, and this content put in its place."""
 
     name: str
@@ -47,8 +47,7 @@ class Repair:
     """None: nothing takes its place."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(Struct, frozen=True, kw_only=True):
     """A journal as it was found."""
 
     version: int

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+
+from msgspec import Struct
 
 from droned.errors import JournalDamaged
 from droned.journal.codec import decode, encode
@@ -46,8 +47,7 @@ _SEGMENT = re.compile(r"journal-(\d{20})\.seg", re.ASCII)
 _SNAPSHOT = re.compile(r"snapshot-(\d{20})\.json", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentHead:
+class SegmentHead(Struct, frozen=True, kw_only=True):
     """What a segment's first frame says."""
 
     first: int
@@ -62,8 +62,7 @@ class SegmentHead:
     """Versions may be missing before, inside and right after it; they were told when it was written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """A segment as retention sees it."""
 
     first: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from droned.errors import JournalDamaged
 from droned.journal.codec import decode, encode
@@ -21,8 +22,7 @@ from droned.models.registry import KIND_OF, TABLES, Snapshot
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotHead:
+class SnapshotHead(Struct, frozen=True, kw_only=True):
     """What a snapshot's first line says."""
 
     version: int

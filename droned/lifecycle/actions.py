@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from droned.lifecycle.words import seconds
 from droned.models.records import (
     ActionItem,
@@ -33,7 +35,6 @@ from droned.models.records import (
     Wanted,
 )
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {

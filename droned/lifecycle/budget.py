@@ -8,14 +8,13 @@ nothing has to be refilled by a timer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.models.policy import StartBudget
-from droned.models.replacing import replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
+class Bucket(Struct, frozen=True, kw_only=True):
     """How far ahead of the clock the starts of the past have run, by the monotonic clock."""
 
     ahead_until_mono: float = 0.0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from droned.errors import NotNow
 from droned.lifecycle import inputs
 from droned.lifecycle.endings import (
@@ -29,7 +31,6 @@ from droned.lifecycle.words import signal_name
 from droned.models.events import EventType
 from droned.models.records import AppRecord, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 
 def refused(record: InstanceRecord, app: AppRecord, given: Any, moment: Moment) -> Outcome:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from msgspec.structs import replace
+
 from droned.errors import NotNow
 from droned.lifecycle import inputs as i
 from droned.lifecycle.table import MATRIX, STATES, step
 from droned.models.policy import AppSpec, Launch, Leftovers, RestartLimit, RestartPolicy, RestartWhen
 from droned.models.records import AppRecord, Due, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 GONE = "gone"
 """Where an arrow ends when the record is dropped."""

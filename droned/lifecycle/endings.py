@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from droned.lifecycle import restart
 from droned.lifecycle.failed_starts import LOOK_EVERY_S, due_of_failed, is_missing
 from droned.lifecycle.inputs import Forget, Spawn
@@ -24,7 +26,6 @@ from droned.models.events import EventType, Occurrence
 from droned.models.policy import Leftovers, SignalTo
 from droned.models.records import AppRecord, DueKind, Exit, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 BUDGET_NOTE = "start budget"
 """The reason of a `backoff` that waits for the host's start budget."""

@@ -8,81 +8,68 @@ wherever `assert_never` then fails the type check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from droned.models.records import DueKind
 
 # --- commands
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """Be up: wanted from now on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(Struct, frozen=True, kw_only=True):
     """Be down: not wanted from now on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restart:
+class Restart(Struct, frozen=True, kw_only=True):
     """Stop while still wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendSignal:
+class SendSignal(Struct, frozen=True, kw_only=True):
     """Send one signal (its number) to `main`, `group` or `tree`; what it leads to is observed."""
 
     number: int
     to: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enable:
+class Enable(Struct, frozen=True, kw_only=True):
     """droned may restart it by itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disable:
+class Disable(Struct, frozen=True, kw_only=True):
     """droned may not restart it by itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replace:
+class Replace(Struct, frozen=True, kw_only=True):
     """Its app changed in a way that only a new process can follow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remove:
+class Remove(Struct, frozen=True, kw_only=True):
     """Its app or label left the configuration."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejoin:
+class Rejoin(Struct, frozen=True, kw_only=True):
     """Its app or label is back in the configuration before it was gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
+class Begin(Struct, frozen=True, kw_only=True):
     """droned begins its work on this host: what is wanted comes up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutDown:
+class ShutDown(Struct, frozen=True, kw_only=True):
     """droned ends its work on this host: everything stops, what is wanted stays wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebooted:
+class Rebooted(Struct, frozen=True, kw_only=True):
     """The host was started anew: no process of before is left, the monotonic clock began again."""
 
 
 # --- observations
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spawned:
+class Spawned(Struct, frozen=True, kw_only=True):
     """The run's process has executed its program."""
 
     run: int
@@ -91,8 +78,7 @@ class Spawned:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartFailed:
+class StartFailed(Struct, frozen=True, kw_only=True):
     """The run's process never executed its program; `stage` of the set-up and errno say why.
 
     The stage is one of the guardian's, `timeout at STAGE` where it took too
@@ -105,8 +91,7 @@ class StartFailed:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """The run's main process is gone; `status` is the wait status, None if nobody saw it."""
 
     run: int
@@ -116,15 +101,13 @@ class Ended:
     """Processes of its tree that live on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeGone:
+class TreeGone(Struct, frozen=True, kw_only=True):
     """Nothing is left of what the run started."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """The guardian holds a living process for the instance: seen when a daemon takes over."""
 
     run: int
@@ -133,29 +116,25 @@ class Found:
     spawned_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenOver:
+class TakenOver(Struct, frozen=True, kw_only=True):
     """The guardian holds something of the run that the record names: seen when a daemon takes over."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vanished:
+class Vanished(Struct, frozen=True, kw_only=True):
     """The guardian knows nothing of the run that the record on disk names: seen when a daemon takes over."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elapsed:
+class Elapsed(Struct, frozen=True, kw_only=True):
     """The time of the record's `due` of this kind has come."""
 
     kind: DueKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cleared:
+class Cleared(Struct, frozen=True, kw_only=True):
     """The user, folder or executable that was missing is there now."""
 
 
@@ -180,8 +159,7 @@ Input = Command | Observation
 # --- effects
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spawn:
+class Spawn(Struct, frozen=True, kw_only=True):
     """Have the guardian start run number `run`; `automatic` ones count against the start budget."""
 
     instance: str
@@ -189,8 +167,7 @@ class Spawn:
     automatic: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """Have the guardian send signal `number` to `main`, `group` or `tree` of the run."""
 
     instance: str
@@ -199,15 +176,13 @@ class Signal:
     to: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(Struct, frozen=True, kw_only=True):
     """Look whether what the start failed for is there now; if so, `Cleared` follows."""
 
     instance: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forget:
+class Forget(Struct, frozen=True, kw_only=True):
     """The instance is gone for good; let the guardian forget its runs."""
 
     instance: str

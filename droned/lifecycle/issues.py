@@ -9,6 +9,8 @@ differs, and never moves `opened_at`.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from droned.lifecycle.failed_starts import LOOK_EVERY_S
 from droned.lifecycle.words import seconds
 from droned.models.events import EventType, Occurrence
@@ -21,7 +23,6 @@ from droned.models.records import (
     State,
 )
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 IssueChange = tuple[str, str, IssueRecord | None]
 """(kind of record, key, record or None to drop it), as `Registry.commit` takes it."""

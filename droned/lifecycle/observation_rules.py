@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from droned.lifecycle import inputs
 from droned.lifecycle.endings import (
     begin_stop,
@@ -31,7 +33,6 @@ from droned.models.events import EventType
 from droned.models.policy import SignalTo
 from droned.models.records import AppRecord, Due, DueKind, InstanceRecord, State, Then, Wanted
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 HEARD_WITHIN_S = 2.0
 """How long a signal that is sent again by a new daemon is given at least, if its step has so long."""

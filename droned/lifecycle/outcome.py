@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.lifecycle.inputs import Effect, Signal
 from droned.lifecycle.words import signal_name
@@ -12,7 +14,6 @@ from droned.models.events import NO_FACTS, EventType, Occurrence
 from droned.models.policy import SignalTo, StopStep
 from droned.models.records import AppRecord, Due, DueKind, InstanceRecord, State, Then
 from droned.models.registry import Moment
-from droned.models.replacing import replace
 
 UNKILLABLE_AGAIN_S = 5.0
 """A tree that outlives the last step gets it again this often."""
@@ -21,8 +22,7 @@ LAST_RESORT = StopStep(signal=9, to=SignalTo.TREE, for_s=None)
 """What follows the configured steps when they leave something alive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """The record after a step (None: it is gone), what happened, and what is to be done."""
 
     record: InstanceRecord | None

@@ -16,7 +16,7 @@ Pure: the caller gives the clock and the dice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from droned.lifecycle.words import seconds
 from droned.models.policy import RestartPolicy, RestartWhen
@@ -27,8 +27,7 @@ CLEAN_SIGNALS = frozenset({1, 2, 13, 15})
 """HUP, INT, PIPE, TERM: systemd's clean signals."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Again(Struct, frozen=True, kw_only=True):
     """Start again after `delay_s`; `tries` and `recent_mono` are the record's new ones."""
 
     delay_s: float
@@ -36,15 +35,13 @@ class Again:
     recent_mono: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leave:
+class Leave(Struct, frozen=True, kw_only=True):
     """The policy leaves it so; `reason` says why."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True, kw_only=True):
     """It has failed; `reason` says why, `failed_starts.due_of_failed` when it is tried again."""
 
     reason: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
@@ -81,8 +82,7 @@ MEANINGS: Mapping[EventType, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occurrence:
+class Occurrence(Struct, frozen=True, kw_only=True):
     """An event as a decision states it: before it has a version, an actor and a cause."""
 
     type: EventType
@@ -92,8 +92,7 @@ class Occurrence:
     data: Mapping[str, object] = field(default_factory=lambda: NO_FACTS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """An event as it is remembered, streamed and printed."""
 
     version: int

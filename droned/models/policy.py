@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -40,16 +41,14 @@ class Leftovers(enum.StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartLimit:
+class RestartLimit(Struct, frozen=True, kw_only=True):
     """At most `count` automatic restarts within `within_s` seconds, then the instance has failed."""
 
     count: int
     within_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartPolicy:
+class RestartPolicy(Struct, frozen=True, kw_only=True):
     """When and how soon an instance is started again without a person."""
 
     policy: RestartWhen = RestartWhen.ON_FAILURE
@@ -65,8 +64,7 @@ class RestartPolicy:
     permanent_exit: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopStep:
+class StopStep(Struct, frozen=True, kw_only=True):
     """One step of a stop: a signal (its number), whom it goes to, and how long it is given."""
 
     signal: int
@@ -82,8 +80,7 @@ DEFAULT_STOP: tuple[StopStep, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartPolicy:
+class StartPolicy(Struct, frozen=True, kw_only=True):
     """How long a process must stay up to count as running, and how long it may take to be ready."""
 
     grace_s: float = 1.0
@@ -91,8 +88,7 @@ class StartPolicy:
     """Of the readiness to come: no key sets it yet. It stays because journals hold it, and lose no field."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceLimit:
+class ResourceLimit(Struct, frozen=True, kw_only=True):
     """One rlimit: its name as in `ulimit` and `prlimit` (`nofile`), soft and hard; None is unlimited."""
 
     name: str
@@ -100,8 +96,7 @@ class ResourceLimit:
     hard: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(Struct, frozen=True, kw_only=True):
     """What is executed and in which world; texts may still hold the instance's ${DRONED_…} names."""
 
     command: tuple[str, ...]
@@ -117,8 +112,7 @@ class Launch:
     no_new_privs: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppSpec:
+class AppSpec(Struct, frozen=True, kw_only=True):
     """Everything that the configuration says about one app."""
 
     name: str
@@ -133,23 +127,20 @@ class AppSpec:
     """Where it stands: `droned.yaml:14:3`; a new place alone makes no new revision."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartBudget:
+class StartBudget(Struct, frozen=True, kw_only=True):
     """Host-wide brake on automatic restarts: a bucket of `burst` that refills at `per_second`."""
 
     burst: int = 300
     per_second: float = 50.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalSettings:
+class JournalSettings(Struct, frozen=True, kw_only=True):
     """How long and how much of the journal is kept."""
 
     keep_s: float = 90 * 86400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonSettings:
+class DaemonSettings(Struct, frozen=True, kw_only=True):
     """The `droned:` part of a configuration."""
 
     socket: str | None = None
@@ -157,8 +148,7 @@ class DaemonSettings:
     journal: JournalSettings = JournalSettings()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Struct, frozen=True, kw_only=True):
     """One whole, valid configuration."""
 
     apps: Mapping[str, AppSpec]

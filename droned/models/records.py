@@ -10,7 +10,8 @@ nothing after a reboot; all others are wall seconds since the epoch.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from droned.models.policy import AppSpec, DaemonSettings
 
@@ -62,8 +63,7 @@ class Then(enum.StrEnum):
     """Its app or label left the configuration."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Due(Struct, frozen=True, kw_only=True):
     """The one thing an instance waits for, by both clocks."""
 
     kind: DueKind
@@ -71,8 +71,7 @@ class Due:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class Exit(Struct, frozen=True, kw_only=True):
     """How a run ended; `reason` says it in words.
 
     Exactly one of these is told: `code` (it exited), `signal` (its number: it
@@ -95,8 +94,7 @@ class Exit:
         return self.code is None and self.signal is None and self.stage is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRecord:
+class InstanceRecord(Struct, frozen=True, kw_only=True):
     """One copy of an app on this server."""
 
     key: str
@@ -133,8 +131,7 @@ class InstanceRecord:
     """The version at which this record became what it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppRecord:
+class AppRecord(Struct, frozen=True, kw_only=True):
     """An app as configured now."""
 
     name: str
@@ -163,8 +160,7 @@ class IssueKind(enum.StrEnum):
     DESCRIPTORS = "descriptors"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueRecord:
+class IssueRecord(Struct, frozen=True, kw_only=True):
     """Something that a person must look at; it is dropped when its cause is gone."""
 
     key: str
@@ -194,8 +190,7 @@ class Goal(enum.StrEnum):
     """Done with the commit itself (enable, disable, kill)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionItem:
+class ActionItem(Struct, frozen=True, kw_only=True):
     """An action's part on one instance."""
 
     instance: str
@@ -206,8 +201,7 @@ class ActionItem:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionRecord:
+class ActionRecord(Struct, frozen=True, kw_only=True):
     """The execution of one command, which can be waited for and listed."""
 
     key: str
@@ -227,8 +221,7 @@ class ActionRecord:
     cause: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerRecord:
+class ServerRecord(Struct, frozen=True, kw_only=True):
     """This host's droned itself; there is one, under the key `server`."""
 
     key: str

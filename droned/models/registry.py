@@ -17,9 +17,11 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.models.events import Event, Occurrence
 from droned.models.records import (
@@ -30,7 +32,6 @@ from droned.models.records import (
     Record,
     ServerRecord,
 )
-from droned.models.replacing import replace
 
 R = TypeVar("R", InstanceRecord, AppRecord, IssueRecord, ActionRecord, ServerRecord)
 
@@ -48,8 +49,7 @@ TABLES: Mapping[str, type[Record]] = MappingProxyType(
 KIND_OF: Mapping[type[Record], str] = MappingProxyType({record: kind for kind, record in TABLES.items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """A record put in place of `before`, or dropped (`after` is None); kind is a key of `TABLES`."""
 
     kind: str
@@ -58,8 +58,7 @@ class Change:
     after: Record | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(Struct, frozen=True, kw_only=True):
     """All that a decision may know of the outside: both clocks, one drawn number, the budget.
 
     The caller draws it once for an input; with it the decision can be repeated.
@@ -73,8 +72,7 @@ class Moment:
     """Seconds until this host may start something by itself again; 0 is now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(Struct, frozen=True, kw_only=True):
     """One version: what changed, what is told about it, and what it came from."""
 
     version: int
@@ -87,8 +85,7 @@ class Commit:
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """The records at one version; safe to read from any thread."""
 
     version: int

@@ -20,8 +20,9 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from droned.models.policy import Launch
-from droned.models.replacing import replace
 
 INSTANCE_NAMES = ("DRONED_APP", "DRONED_INSTANCE", "DRONED_LABEL", "DRONED_SERVER")
 """The names whose values differ from instance to instance, and so are put in when one starts."""

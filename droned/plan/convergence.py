@@ -10,7 +10,9 @@ at its first victim. All other changes hold from the next decision on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.errors import BadRequest
 from droned.lifecycle.inputs import Begin, Input, Rejoin, Remove, Replace
@@ -22,8 +24,7 @@ from droned.models.registry import Moment, Snapshot
 COMING_UP = frozenset({State.STARTING, State.STOPPING, State.BACKOFF, State.WAITING, State.FAILED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Convergence:
+class Convergence(Struct, frozen=True, kw_only=True):
     """What brings the registry to a configuration."""
 
     apps: tuple[AppRecord, ...]

@@ -8,7 +8,9 @@ is wrong with the file. The change's effects wait until it is on disk.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from droned.errors import ConfigurationError
 from droned.lifecycle.inputs import Input, Remove
@@ -26,8 +28,7 @@ SUBJECT = "server"
 REMEDY = "correct the file, then `dronectl daemon reload`; the last good one stays in force"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class Applied(Struct, frozen=True, kw_only=True):
     """What putting a configuration in force came to."""
 
     version: int

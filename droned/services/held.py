@@ -13,7 +13,8 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from droned.lifecycle import inputs
 
@@ -33,8 +34,7 @@ class Hold(enum.Enum):
     """They do, however long that takes: what is defined."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Entry:
+class _Entry(Struct, kw_only=True):
     """The effects of one commit on one instance."""
 
     version: int
@@ -43,8 +43,7 @@ class _Entry:
     is_stop: bool
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     """What stands in line for one instance."""
 
     entries: deque[_Entry] = field(default_factory=deque)

@@ -7,7 +7,8 @@ not. Issues of instances are the business of the life cycle.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from droned.models.events import EventType, Occurrence
 from droned.models.records import IssueKind, IssueRecord, Record

@@ -10,7 +10,8 @@ the items up to date again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from droned.lifecycle.actions import judge, with_items
 from droned.models.records import ActionItem, ActionRecord, ActionState, InstanceRecord
@@ -20,8 +21,7 @@ SMALL = 16
 """Items up to which an action's record follows each change of one of them."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Open:
+class _Open(Struct, kw_only=True):
     record: ActionRecord
     items: dict[str, ActionItem]
     left: int

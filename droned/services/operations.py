@@ -9,8 +9,9 @@ key: either nothing had happened, or it gets the action of before.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from droned.commands.dispatcher import Caller, Dispatcher, Receipt
 from droned.commands.requests import Request

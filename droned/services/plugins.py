@@ -9,10 +9,10 @@ service that needs a failed one is not started.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
 
+from msgspec import Struct
 from zope.interface import implementer
 
 from droned.errors import DronedError
@@ -39,16 +39,15 @@ class Plugin:
         self.check = check
 
 
-@dataclass(slots=True)
-class Service:
+class Service(Struct):
     """One service as `daemon status` shows it."""
 
     name: str
-    plugin: Any = field(repr=False)
+    plugin: Any
     state: str = "stopped"
     """stopped, starting, running, stopping, or failed."""
     note: str = ""
-    made: Any = field(default=None, repr=False)
+    made: Any = None
 
 
 class Services:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import asdict
+
 from droned.lifecycle.inputs import Input
 from droned.models.events import EventType, Occurrence
 from droned.models.records import ActionItem, ActionRecord, ActionState, AppRecord, InstanceRecord
@@ -22,7 +24,7 @@ def named_input(
     kinds = {type(what).__name__ for _, _, what in given}
     if len(kinds) > 1:
         return (keys, "+".join(sorted(kinds)), {record.key: type(what).__name__ for record, _, what in given})
-    return (keys, kinds.pop(), _fields(given[0][2]))
+    return (keys, kinds.pop(), asdict(given[0][2]))
 
 
 def action_ended(action: ActionRecord) -> Occurrence:
@@ -41,8 +43,3 @@ def _failures(failed: Sequence[ActionItem]) -> str:
         return ""
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return f": {failed[0].instance}: {failed[0].text}{more}"
-
-
-def _fields(given: Input) -> Mapping[str, object]:
-    """The input's fields by name: what `asdict` gives for a flat value, without its copying."""
-    return {name: getattr(given, name) for name in given.__slots__}

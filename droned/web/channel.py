@@ -16,9 +16,9 @@ anew with every byte, a body may be of any length, headers may be folded and
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel
@@ -35,8 +35,7 @@ MOST_BODY = 1024 * 1024
 HEADER_TOO_LARGE = 431
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How long a client may take, in seconds, and how many there may be."""
 
     header_s: float = 10.0

@@ -26,7 +26,7 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def encode(document: object) -> bytes:
-    """The document (dicts, sequences, plain values, our dataclasses) as JSON in UTF-8."""
+    """The document (dicts, sequences, plain values, our structs) as JSON in UTF-8."""
     try:
         return _ENCODER.encode(document)
     except UnicodeEncodeError:

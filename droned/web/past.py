@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgspec import Struct
 from twisted.logger import Logger
 
 from droned.commands.arguments import WHOLE_VERSION, Position
@@ -54,8 +54,7 @@ ROOTS = frozenset(
 _log = Logger()
 
 
-@dataclass(slots=True, kw_only=True)
-class Found:
+class Found(Struct, kw_only=True):
     """The answer to a question for the last few, oldest first."""
 
     events: list[Event]

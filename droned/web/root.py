@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from twisted.web.resource import Resource
 
 from droned.web.actions import Actions, Waits
@@ -14,8 +14,7 @@ from droned.web.instances import Instances
 from droned.web.resource import Api, Branch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Root:
+class Root(Struct, frozen=True, kw_only=True):
     """The resources, and what ends the answers that would go on for ever."""
 
     resource: Resource

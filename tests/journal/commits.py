@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from droned.journal.codec import encode_commit
 from droned.journal.format import GENESIS, KIND_BATCH, KIND_RECORD, digest_of, pack

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from droned.journal import queue as queues
 from droned.journal.format import GENESIS, read_frames

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from droned.lifecycle import inputs as i
 from droned.lifecycle.outcome import Outcome
@@ -31,7 +32,7 @@ def at(seconds: float = 0.0, *, draw: float = 0.5, budget_wait_s: float = 0.0) -
 
 def app(*, revision: int = 1, grace_s: float = 1.0, **fields: Any) -> AppRecord:
     """An app `web` that executes `/bin/web`; `fields` as in AppSpec or in RestartPolicy."""
-    restart = {key: fields.pop(key) for key in tuple(fields) if key in RestartPolicy.__dataclass_fields__}
+    restart = {key: fields.pop(key) for key in tuple(fields) if key in RestartPolicy.__struct_fields__}
     fields.setdefault("launch", Launch(command=("/bin/web",)))
     spec = AppSpec(
         name="web",

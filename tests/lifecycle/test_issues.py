@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from droned.lifecycle import inputs as i
 from droned.lifecycle.issues import failure_text, issue_changes, issue_key

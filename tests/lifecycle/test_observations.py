@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from droned.lifecycle import inputs as i
 from droned.lifecycle.endings import BACKGROUND_NOTE, BUDGET_NOTE, BUDGET_SPREAD_S

@@ -16,10 +16,10 @@ import os
 import resource
 import sys
 from collections.abc import Awaitable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from zope.interface import implementer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from droned.commands.dispatcher import Caller, Dispatcher

@@ -1,9 +1,9 @@
 """`/actions`: commands come in, actions are waited for."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from droned.commands.dispatcher import Receipt
 from droned.errors import Degraded, KeyReused
@@ -24,7 +24,7 @@ def action(key: str = "5", **more: object) -> ActionRecord:
                 ActionItem(instance=f"web/{label}", goal=Goal.RUNNING, after_run=1) for label in "01"
             ),
         ),
-        **more,  # type: ignore[arg-type]  # its fields
+        **more,
     )
 
 

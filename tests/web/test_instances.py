@@ -1,8 +1,7 @@
 """`/instances`: the status, and what is known about one instance."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from droned.models.events import EventType, Occurrence
 from droned.models.records import (
