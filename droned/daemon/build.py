@@ -121,6 +121,7 @@ class Parts:
             most_instances=most_instances(options.reactor),
         )
         self.stall = StallWatch(self.timers, self.clock.mono)
+        self.link.on_ping(self.stall.pinged)
         self.services: Services | None = None
         self._settings = DaemonSettings()
         self._damage: dict[str, None] = {}

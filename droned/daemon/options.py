@@ -11,8 +11,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from droned.errors import BadRequest
 from droned.models.places import places_beside, places_of
@@ -21,7 +20,7 @@ REACTORS = ("epoll", "poll", "select", "asyncio")
 EXIT_WHEN = re.compile(r"all-stopped|failed:[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class RunOptions(Struct, frozen=True, kw_only=True):
+class RunOptions(NamedTuple):
     """What `droned run` was asked for; every path is absolute."""
 
     config: str

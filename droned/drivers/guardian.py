@@ -75,6 +75,7 @@ class GuardianLink:
         self._silence: Any = None
         self._heard_at = 0.0
         self._is_closed = False
+        self._pinged: Callable[[float], None] | None = None
         self._runs = runs
         self._awaited = Awaited()
         self._parked = ParkedCopies(self._queue)
@@ -110,6 +111,10 @@ class GuardianLink:
         self._received = received
         self._turn_ended = turn_ended
         self._connect()
+
+    def on_ping(self, pinged: Callable[[float], None]) -> None:
+        """Have `pinged` called with the moment of each ping, in seconds of the monotonic clock."""
+        self._pinged = pinged
 
     def table(self) -> Deferred[list[wire.Row]]:
         """The guardian's table as it was at hello, whole."""
@@ -309,6 +314,8 @@ class GuardianLink:
         match message["type"]:
             case "ping":
                 self._queue(wire.Pong(type="pong", n=message["n"]))
+                if self._pinged is not None and "at" in message:
+                    self._pinged(message["at"])
             case "welcome":
                 self._welcomed(message)
             case "table":

@@ -207,7 +207,7 @@ class Guardian:
         self.loop.later(TICK_S, self._tick)
         self._ticks += 1
         self.companion.tick()
-        self.tell({"type": "ping", "n": self._ticks})
+        self.tell({"type": "ping", "n": self._ticks, "at": self.loop.now()})
         if self.shutdown_reason is not None:
             self._look_for_control()
         self._keep_ledger_short()

@@ -56,6 +56,7 @@ class Orphans:
         self._awaited = awaited
         self._orphans: dict[int, Orphan] = {}
         self._told: list[Stranger] = []
+        self._seen: bytes | None = None  # the list at the last scan, while nothing of it was reaped
         self._mains: dict[int, tuple[str, int]] = {}  # pid → instance and start time; also of ended runs
         self.companions: Container[int] = ()  # children of ours that are no apps
         self.is_newborn: Callable[[processes.Process], bool] = lambda process: False
@@ -101,7 +102,8 @@ class Orphans:
         False when one of them may be a launch that has not come back yet: then another scan is needed.
         """
         are_all_told = True
-        for pid in processes.own_children():
+        children = processes.main_thread_children()
+        for pid in map(int, () if children == self._seen else children.split()):
             if pid not in self._table.by_pid and pid not in self.companions and pid not in self._orphans:
                 process = processes.look(pid)
                 if process is None or process.is_dead:
@@ -111,6 +113,7 @@ class Orphans:
                 else:
                     self._take(process)
         self.tell_strangers()
+        self._seen = children if are_all_told else None
         return are_all_told
 
     def _take(self, process: processes.Process) -> None:
@@ -127,10 +130,12 @@ class Orphans:
 
     def forget(self, pid: int) -> None:
         """This child was started by us after all."""
+        self._seen = None
         self._orphans.pop(pid, None)
 
     def gone(self, pids: list[int]) -> set[str]:
         """Children that we did not start were reaped; the instances that they were of."""
+        self._seen = None
         gone = [self._orphans.pop(pid, None) for pid in pids]
         return {orphan.instance for orphan in gone if orphan is not None and orphan.instance is not None}
 

@@ -125,12 +125,16 @@ def lists_children() -> bool:
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
-def own_children() -> list[int]:
-    """The pids of our children, whichever thread has started them, dead ones included."""
+def main_thread_children() -> bytes:
+    """The pids of our main thread's children, as the kernel writes them, dead ones included.
+
+    They are those that it has started, and all that is orphaned: a subreaper's
+    first thread gets those. Where the kernel has no such list: all children.
+    """
     if not lists_children():
         own = os.getpid()
-        return [process.pid for process in everything() if process.parent == own]
-    return _children_by_list(os.getpid())
+        return b" ".join(b"%d" % process.pid for process in everything() if process.parent == own)
+    return read_whole(f"/proc/self/task/{os.getpid()}/children") or b""
 
 
 def unexecuted_children(thread: int) -> list[int]:

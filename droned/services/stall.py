@@ -1,12 +1,13 @@
 """The stall watch: measures the reactor's lag and names who held it up.
 
-A timer of the reactor beats every two seconds; how late it is, is the lag. A
-thread looks as often, 100 ms after a beat is due, and when it has not come the
-thread takes the stack of the reactor's thread: what stands there is the
-culprit. So a stall of two seconds is always named and a shorter one now and
-then, for next to nothing: an idle daemon is not to be woken for its own sake.
-A lag without a culprit (the host gave the daemon no time) is published, not
-logged.
+The guardian's ping comes every two seconds and says when it was sent: it is the
+reactor's beat, and how long it has waited to be read is the lag. While no pings
+come, a timer of the reactor beats instead. A thread looks as often, 100 ms
+after a beat is due, and when it has not come the thread takes the stack of the
+reactor's thread: what stands there is the culprit. So a stall of two seconds is
+always named and a shorter one now and then, for next to nothing: an idle daemon
+is not to be woken for its own sake. A lag without a culprit (the host gave the
+daemon no time) is published, not logged.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 BEAT_S = 2.0
+"""Between two beats, as between two pings."""
+LOOK_S = 30.0
+"""How often it is seen whether pings still come."""
 STALL_S = 0.1
 WINDOW_BEATS = 30
 """Beats after which the largest lag is forgotten: a minute, and at most two."""
@@ -35,7 +39,8 @@ class StallWatch(Service):
         """`timers` is an ITimers; `mono` reads the monotonic clock from any thread."""
         self._timers = timers
         self._mono = mono
-        self._beat_at = 0.0
+        self._beat_at = self._due_at = 0.0
+        self._pinged_at: float | None = None
         self._beats = 0
         self._largest = [0.0, 0.0]
         self._call: Any = None
@@ -57,7 +62,7 @@ class StallWatch(Service):
         super().startService()
         self._closed.clear()
         self._beat_at = self._mono()
-        self._call = self._timers.call_later(BEAT_S, self._beat)
+        self._wait(BEAT_S)
         threading.Thread(
             target=self._watch, args=(threading.get_ident(),), name="stall-watch", daemon=True
         ).start()
@@ -69,9 +74,26 @@ class StallWatch(Service):
         if self._call is not None:
             self._call.cancel()
 
-    def _beat(self) -> None:
+    def pinged(self, at: float) -> None:
+        """A ping was read that was sent at `at`, in seconds of the monotonic clock."""
+        if self.running:
+            self._pinged_at = self._mono()
+            self._beat(self._pinged_at, self._pinged_at - at)
+
+    def _wait(self, delay_s: float) -> None:
+        self._due_at = self._mono() + delay_s
+        self._call = self._timers.call_later(delay_s, self._timer_beat)
+
+    def _timer_beat(self) -> None:
+        """The beat of the timer, unless pings make it unnecessary."""
         now = self._mono()
-        lag_s = max(0.0, now - self._beat_at - BEAT_S)
+        if self._pinged_at is not None and now - self._pinged_at < 2 * BEAT_S:
+            self._wait(LOOK_S)
+        else:
+            self._beat(now, max(0.0, now - self._due_at))
+            self._wait(BEAT_S)
+
+    def _beat(self, now: float, lag_s: float) -> None:
         self._beat_at = now
         self._beats += 1
         if self._beats % WINDOW_BEATS == 0:
@@ -84,7 +106,6 @@ class StallWatch(Service):
                 culprit=self._culprit,
             )
         self._culprit = ""
-        self._call = self._timers.call_later(BEAT_S, self._beat)
 
     def _watch(self, thread: int) -> None:
         """The thread: look whether the beat is overdue, and if so, where the reactor is."""

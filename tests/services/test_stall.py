@@ -24,6 +24,32 @@ def test_a_late_beat_is_the_lag() -> None:
     assert clock.pending == 0
 
 
+def test_a_ping_is_a_beat_and_its_wait_the_lag() -> None:
+    clock = FakeClock()
+    watch = StallWatch(clock, clock.mono)
+    watch.pinged(clock.mono() - 9.0)  # before it runs
+    watch.startService()
+    for _ in range(10):
+        clock.advance(BEAT_S)
+        watch.pinged(clock.mono() - 0.2)
+    assert watch.lag_s == pytest.approx(0.2)
+    watch.stopService()
+
+
+def test_without_pings_the_timer_beats_again() -> None:
+    clock = FakeClock()
+    watch = StallWatch(clock, clock.mono)
+    watch.startService()
+    watch.pinged(clock.mono())
+    clock.advance(BEAT_S)  # one ping has come: from here on only a look now and then
+    for _ in range(20):
+        clock.advance(BEAT_S)
+    clock.advance(BEAT_S + 0.4)
+    assert watch.lag_s == pytest.approx(0.4)
+    watch.stopService()
+    assert clock.pending == 0
+
+
 def test_the_largest_lag_is_forgotten_after_two_windows() -> None:
     clock = FakeClock()
     watch = StallWatch(clock, clock.mono)

@@ -348,6 +348,7 @@ class Ping(TypedDict):
 
     type: Literal["ping"]
     n: int
+    at: NotRequired[float]  # seconds of the monotonic clock; since 0.1
 
 
 class Shutdown(TypedDict):
