@@ -1,8 +1,8 @@
 """What guardian and daemon say to each other: `messages` has the words, `packets` how they travel.
 
-Both sides are held to this one package. Standard library only: the guardian
-imports nothing else, and the daemon's driver imports this and nothing else of
-the guardian.
+`captures` has the words between guardian and `droned-logs`. All sides are held
+to this one package. Standard library only: the guardian imports nothing else,
+and the daemon's driver imports this and nothing else of the guardian.
 """
 
 from droned.guardian.wire.messages import (
@@ -62,11 +62,13 @@ from droned.guardian.wire.packets import (
     Reader,
     WireError,
     encode,
+    from_logs,
     launch_in_memfd,
     launch_of,
     pair_socket,
     to_daemon,
     to_guardian,
+    to_logs,
 )
 
 __all__ = [
@@ -124,9 +126,11 @@ __all__ = [
     "Welcome",
     "WireError",
     "encode",
+    "from_logs",
     "launch_in_memfd",
     "launch_of",
     "pair_socket",
     "to_daemon",
     "to_guardian",
+    "to_logs",
 ]

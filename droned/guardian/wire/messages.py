@@ -49,8 +49,9 @@ class Launch(TypedDict):
     nice: int | None
     oom_score_adj: int | None
     no_new_privs: bool
-    stdout: str
+    stdout: str  # a path, or with `logs` the name of a stream
     stderr: str
+    logs: NotRequired[str]  # the output is captured: the policy, as JSON text for `droned-logs`
 
 
 class Failure(TypedDict):

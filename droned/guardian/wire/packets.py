@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from droned.guardian.wire import messages
+from droned.guardian.wire import captures, messages
 from droned.guardian.wire.messages import LAUNCH_BYTES, PACKET_BYTES, PACKET_FDS, Launch, Message
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -210,6 +210,16 @@ def to_guardian() -> Reader:
 def to_daemon() -> Reader:
     """A reader for what guardians send."""
     return Reader(_TO_DAEMON)
+
+
+def to_logs() -> Reader:
+    """A reader for what guardians send to `droned-logs`."""
+    return Reader(_shapes(captures.ToLogs))
+
+
+def from_logs() -> Reader:
+    """A reader for what `droned-logs` sends."""
+    return Reader(_shapes(captures.FromLogs))
 
 
 # ---- sending
