@@ -150,6 +150,7 @@ class Companion:
         if not self._owner.daemon_is_gone(status) or self.is_left:
             return
         if on_purpose:
+            self.backoff.forgive(healthy_s)
             self._start_later(0.0)
             return
         delay_s = self.backoff.delay_s(now, healthy_s)

@@ -94,10 +94,15 @@ class Backoff:
     def delay_s(self, now: float, healthy_s: float) -> float:
         """The wait after a death at `now` of a daemon that was in control for `healthy_s`."""
         self._deaths.append(now)
-        self._failures = max(0.0, self._failures - healthy_s / _FORGIVES_S) + 1.0
+        self.forgive(healthy_s)
+        self._failures += 1.0
         if self._failures < 2.0:
             return 0.0
         return min(_FIRST_S * 2.0 ** min(int(self._failures) - 2, 16), _MOST_S)
+
+    def forgive(self, healthy_s: float) -> None:
+        """A daemon that ended on purpose, or has died, was in control for so long."""
+        self._failures = max(0.0, self._failures - healthy_s / _FORGIVES_S)
 
     def is_safe_mode(self, now: float) -> bool:
         """Whether it died so often lately that the next one shall leave its plugins out."""

@@ -113,6 +113,13 @@ def test_three_deaths_within_ten_minutes_are_safe_mode(apart_s: float, is_safe: 
     assert backoff.is_safe_mode(2 * apart_s) is is_safe
 
 
+def test_time_in_control_before_a_restart_on_purpose_counts_as_well() -> None:
+    backoff = Backoff()
+    for at in range(20):
+        backoff.forgive(2.5)  # it was restarted, and its successor is killed while it starts
+        assert backoff.delay_s(at * 3.0, 0.0) == 0.0
+
+
 def test_a_saved_back_off_goes_on() -> None:
     backoff = Backoff()
     for at in range(4):
