@@ -34,10 +34,11 @@ def test_the_example_shows_settings_that_can_be_uncommented() -> None:
 def test_what_the_example_calls_defaults_are_the_defaults() -> None:
     made = loaded(uncommented(EXAMPLE))
     web, plain = made.apps["web"], AppSpec(name="web", launch=Launch(command=("web",)))
-    for name in ("restart", "start", "stop", "leftovers"):
+    for name in ("restart", "start", "stop", "leftovers", "logs"):
         assert getattr(web, name) == getattr(plain, name), name
     assert made.settings.start_budget == DaemonSettings().start_budget
     assert made.settings.journal == DaemonSettings().journal
+    assert made.settings.logs == DaemonSettings().logs
 
 
 @pytest.mark.parametrize(

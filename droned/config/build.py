@@ -25,6 +25,8 @@ from droned.config.schema import (
     JOURNAL_KEYS,
     LAUNCH_KEYS,
     LEFTOVERS_KEY,
+    LOG_KEYS,
+    LOG_SETTINGS_KEYS,
     RESTART_KEYS,
     START_KEYS,
     STOP_KEYS,
@@ -38,6 +40,8 @@ from droned.models.policy import (
     DaemonSettings,
     JournalSettings,
     Launch,
+    LogPolicy,
+    LogSettings,
     RestartPolicy,
     SignalTo,
     StartBudget,
@@ -51,6 +55,7 @@ MOST_INSTANCES_IN_ALL = 100_000
 NOWHERE = Origin(0, 0, 0, "configuration")
 DEFAULT_RESTART = RestartPolicy()
 DEFAULT_START = StartPolicy()
+DEFAULT_LOGS = LogPolicy()
 NOTHING = Group(origin=NOWHERE, values={})
 
 
@@ -129,6 +134,7 @@ def _app(name: str, app: Group, problems: Problems) -> AppSpec:
         restart=_restart(_group(app, "restart"), problems),
         start=_start(_group(app, "start")),
         stop=_stop(app, problems),
+        logs=_logs(_group(app, "logs")),
         origin=str(app.origin),
         **_fields(app, (INSTANCES_KEY, LEFTOVERS_KEY)),
     )
@@ -154,6 +160,10 @@ def _restart(group: Group, problems: Problems) -> RestartPolicy:
 
 def _start(group: Group) -> StartPolicy:
     return StartPolicy(**_fields(group, START_KEYS)) if group.values else DEFAULT_START
+
+
+def _logs(group: Group) -> LogPolicy:
+    return LogPolicy(**_fields(group, LOG_KEYS)) if group.values else DEFAULT_LOGS
 
 
 def _stop(app: Group, problems: Problems) -> tuple[StopStep, ...]:
@@ -194,6 +204,7 @@ def _step(group: Group, *, is_last: bool, problems: Problems) -> StopStep | None
 def _settings(droned: Group) -> DaemonSettings:
     told = _fields(droned, DAEMON_KEYS)
     told["journal"] = JournalSettings(**_fields(_group(droned, "journal"), JOURNAL_KEYS))
+    told["logs"] = LogSettings(**_fields(_group(droned, "logs"), LOG_SETTINGS_KEYS))
     if "start_budget" not in told or told["start_budget"] is not None:
         told["start_budget"] = StartBudget(**_fields(_group(droned, "start_budget"), BUDGET_KEYS))
     return DaemonSettings(**told)

@@ -195,9 +195,28 @@ def _positive_duration(node: Node, reading: Reading, path: str) -> float:
     return found
 
 
+def _positive_duration_or_never(node: Node, reading: Reading, path: str) -> float | None:
+    return None if reading.word(node) == "never" else _positive_duration(node, reading, path)
+
+
 def _duration_or_never(node: Node, reading: Reading, path: str) -> float | None:
     text = reading.word(node)
     return None if text == "never" else values.duration(text)
+
+
+def of_size(least: int, or_word: str = "") -> Kind:
+    """A size of at least so many bytes; `or_word` can stand for none, which is None."""
+
+    def read(node: Node, reading: Reading, path: str) -> int | None:
+        text = reading.word(node)
+        if or_word and text == or_word:
+            return None
+        found = values.size(text)
+        if found < least:
+            raise ValueError(f"it is at least {values.size_text(least)}")
+        return found
+
+    return Kind(name=" | ".join(filter(None, (f"size from {values.size_text(least)}", or_word))), read=read)
 
 
 def _limit_or_never(node: Node, reading: Reading, path: str) -> RestartLimit | None:
@@ -368,6 +387,7 @@ def _named(
 VERSION = Kind(name="1", read=_version)
 DURATION = Kind(name="duration", read=_duration)
 POSITIVE_DURATION = Kind(name="duration over 0s", read=_positive_duration)
+POSITIVE_DURATION_OR_NEVER = Kind(name="duration over 0s | never", read=_positive_duration_or_never)
 DURATION_OR_NEVER = Kind(name="duration | never", read=_duration_or_never)
 LIMIT_OR_NEVER = Kind(name="number in duration | never", read=_limit_or_never)
 BOOLEAN = Kind(name="true | false", read=_boolean)

@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 
 from droned.config import kinds
 from droned.config.kinds import Kind
-from droned.models.policy import Leftovers, RestartWhen, SignalTo
+from droned.models.policy import Leftovers, LogFormat, RestartWhen, SignalTo, StderrTo, WhenFull
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -213,6 +213,65 @@ START_KEYS = (
     ),
 )
 
+LOG_KEYS = (
+    Key(
+        name="format",
+        field="format",
+        kind=kinds.of_words(LogFormat),
+        default="raw",
+        help="How captured lines are written to a file beside the segments; ``raw`` needs none.",
+    ),
+    Key(
+        name="stderr",
+        field="stderr",
+        kind=kinds.of_words(StderrTo),
+        default="apart",
+        help="Whether stderr is a stream of its own, or one with stdout; a change needs a new process.",
+    ),
+    Key(
+        name="max_size",
+        field="max_size_bytes",
+        kind=kinds.of_size(64 * 1024),
+        default="50M",
+        help="The size at which a stream goes on in a new segment.",
+    ),
+    Key(
+        name="keep",
+        field="keep",
+        kind=kinds.of_whole(0, 10_000),
+        default="5",
+        help="How many segments of a stream are kept beside the one that is written.",
+    ),
+    Key(
+        name="max_age",
+        field="max_age_s",
+        kind=kinds.POSITIVE_DURATION_OR_NEVER,
+        default="30d",
+        help="Segments older than this are deleted, however few there are.",
+    ),
+    Key(
+        name="compress",
+        field="compress",
+        kind=kinds.BOOLEAN,
+        default="true",
+        help="Whether segments that are done with are compressed.",
+    ),
+    Key(
+        name="when_full",
+        field="when_full",
+        kind=kinds.of_words(WhenFull),
+        default="drop",
+        help="When no file takes it, output is dropped and counted, or the program waits.",
+    ),
+    Key(
+        name="direct",
+        field="direct",
+        kind=kinds.BOOLEAN,
+        default="false",
+        help="Straight to one file a stream: not captured, cut or searched; a change needs a new process.",
+    ),
+)
+
 LEFTOVERS_KEY = Key(
     name="leftovers",
     field="leftovers",
@@ -234,6 +293,7 @@ LIFE_KEYS = (
         help="The steps of a stop; the last one is ``{signal: KILL, to: tree}``.",
     ),
     LEFTOVERS_KEY,
+    Key(name="logs", field="logs", keys=LOG_KEYS, help="What becomes of its output."),
 )
 """Keys of an app that say how it lives."""
 
@@ -275,6 +335,16 @@ JOURNAL_KEYS = (
     ),
 )
 
+LOG_SETTINGS_KEYS = (
+    Key(
+        name="total",
+        field="total_bytes",
+        kind=kinds.of_size(1024 * 1024, or_word="off"),
+        default="2G",
+        help="What all segments may take together; the oldest go first. ``off`` is no limit.",
+    ),
+)
+
 DAEMON_KEYS = (
     Key(
         name="socket",
@@ -290,6 +360,7 @@ DAEMON_KEYS = (
         help="A brake on the automatic restarts of the whole host.",
     ),
     Key(name="journal", field="journal", keys=JOURNAL_KEYS, help="The record of what happened."),
+    Key(name="logs", field="logs", keys=LOG_SETTINGS_KEYS, help="What apps write, as far as it is captured."),
 )
 
 CONFIGURATION = Key(
@@ -312,7 +383,7 @@ CONFIGURATION = Key(
 _APP_LATER = frozenset(
     (
         *("ready", "alive", "startup", "needs", "wants", "after", "bind", "type", "schedule", "every"),
-        *("timezone", "overlap", "catch_up", "jitter", "reload", "batch", "max_unavailable", "logs"),
+        *("timezone", "overlap", "catch_up", "jitter", "reload", "batch", "max_unavailable"),
         *("env_file", "extends", "labels", "secret", "secrets", "release", "max_memory", "memory", "cpu"),
         *("pids", "capabilities", "sockets", "reuse_port", "strategy"),
     )
@@ -325,7 +396,7 @@ LATER: Mapping[str, frozenset[str]] = MappingProxyType(
         "defaults": _APP_LATER,
         "restart": frozenset(("strategy",)),
         "start": frozenset(("timeout",)),
-        "droned": frozenset(("logs", "max_unavailable")),
+        "droned": frozenset(("max_unavailable",)),
     }
 )
 """Keys of later releases by the name of what they stand in: refused by name, never accepted and ignored."""

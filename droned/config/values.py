@@ -64,6 +64,14 @@ def size(text: str) -> int:
     return found
 
 
+def size_text(size_bytes: int) -> str:
+    """The other way round, in the largest unit that fits evenly: `64K`."""
+    unit = max(
+        (unit for unit in SIZE_UNITS if size_bytes % SIZE_UNITS[unit] == 0), key=SIZE_UNITS.__getitem__
+    )
+    return f"{size_bytes // SIZE_UNITS[unit]}{unit}"
+
+
 def whole(text: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`, decimal, without leading zeros."""
     if WHOLE.fullmatch(text) and len(text) <= 20 and low <= int(text) <= high:

@@ -41,6 +41,28 @@ class Leftovers(enum.StrEnum):
     KEEP = "keep"
 
 
+class LogFormat(enum.StrEnum):
+    """How captured lines are written beside the segments: as they are, with a time before each, as JSON."""
+
+    RAW = "raw"
+    STAMPED = "stamped"
+    JSON = "json"
+
+
+class StderrTo(enum.StrEnum):
+    """Whether what is written to stderr stays apart, or is one stream with stdout."""
+
+    APART = "apart"
+    MERGED = "merged"
+
+
+class WhenFull(enum.StrEnum):
+    """What becomes of output that no file can take: it is dropped and counted, or the program waits."""
+
+    DROP = "drop"
+    BLOCK = "block"
+
+
 class RestartLimit(Struct, frozen=True, kw_only=True):
     """At most `count` automatic restarts within `within_s` seconds, then the instance has failed."""
 
@@ -88,6 +110,25 @@ class StartPolicy(Struct, frozen=True, kw_only=True):
     """Of the readiness to come: no key sets it yet. It stays because journals hold it, and lose no field."""
 
 
+class LogPolicy(Struct, frozen=True, kw_only=True):
+    """What becomes of the output of an app's instances."""
+
+    format: LogFormat = LogFormat.RAW
+    """Another than `RAW` is written in addition: the segments always hold the bytes as they came."""
+    stderr: StderrTo = StderrTo.APART
+    max_size_bytes: int = 50 * 1024 * 1024
+    """The size at which a stream goes on in a new segment."""
+    keep: int = 5
+    """Segments of a stream that are kept beside the one that is written."""
+    max_age_s: float | None = 30 * 86400.0
+    """Segments older than this go, however few there are."""
+    compress: bool = True
+    """Whether segments that are done with are compressed."""
+    when_full: WhenFull = WhenFull.DROP
+    direct: bool = False
+    """Not captured: programs write to one file a stream, which droned never cuts and cannot search."""
+
+
 class ResourceLimit(Struct, frozen=True, kw_only=True):
     """One rlimit: its name as in `ulimit` and `prlimit` (`nofile`), soft and hard; None is unlimited."""
 
@@ -123,6 +164,7 @@ class AppSpec(Struct, frozen=True, kw_only=True):
     start: StartPolicy = StartPolicy()
     stop: tuple[StopStep, ...] = DEFAULT_STOP
     leftovers: Leftovers = Leftovers.STOP
+    logs: LogPolicy = LogPolicy()
     origin: str = ""
     """Where it stands: `droned.yaml:14:3`; a new place alone makes no new revision."""
 
@@ -140,12 +182,20 @@ class JournalSettings(Struct, frozen=True, kw_only=True):
     keep_s: float = 90 * 86400.0
 
 
+class LogSettings(Struct, frozen=True, kw_only=True):
+    """What captured output may take on this host."""
+
+    total_bytes: int | None = 2 * 1024 * 1024 * 1024
+    """All segments of all instances; the oldest go first."""
+
+
 class DaemonSettings(Struct, frozen=True, kw_only=True):
     """The `droned:` part of a configuration."""
 
     socket: str | None = None
     start_budget: StartBudget | None = StartBudget()
     journal: JournalSettings = JournalSettings()
+    logs: LogSettings = LogSettings()
 
 
 class Configuration(Struct, frozen=True, kw_only=True):
@@ -159,4 +209,9 @@ class Configuration(Struct, frozen=True, kw_only=True):
 
 def needs_restart(old: AppSpec, new: AppSpec) -> bool:
     """Whether a running process of `old` must be replaced for `new` to hold (else it applies live)."""
-    return old.launch != new.launch
+    return old.launch != new.launch or _output(old.logs) != _output(new.logs)
+
+
+def _output(policy: LogPolicy) -> tuple[bool, StderrTo]:
+    """What of a policy is in the descriptors of a process; all else is up to whoever reads them."""
+    return policy.direct, policy.stderr

@@ -11,12 +11,15 @@ from droned.models.policy import (
     Configuration,
     DaemonSettings,
     Leftovers,
+    LogFormat,
     ResourceLimit,
     RestartLimit,
     RestartWhen,
     SignalTo,
     StartBudget,
+    StderrTo,
     StopStep,
+    WhenFull,
 )
 from tests.config.loading import app, loaded, one_app, problem, problems
 
@@ -97,6 +100,24 @@ TAKEN: list[tuple[str, str, Any]] = [
     ),
     ("leftovers", "keep", Leftovers.KEEP),
     ("leftovers", "stop", Leftovers.STOP),
+    ("logs.format", "raw", LogFormat.RAW),
+    ("logs.format", "stamped", LogFormat.STAMPED),
+    ("logs.format", "json", LogFormat.JSON),
+    ("logs.stderr", "apart", StderrTo.APART),
+    ("logs.stderr", "merged", StderrTo.MERGED),
+    ("logs.max_size", "64K", 65_536),
+    ("logs.max_size", "2G", 2 << 30),
+    ("logs.max_size", "'${SIZE:-512M}'", 512 << 20),
+    ("logs.keep", "0", 0),
+    ("logs.keep", "10000", 10_000),
+    ("logs.max_age", "1d12h", 129_600.0),
+    ("logs.max_age", "never", None),
+    ("logs.compress", "false", False),
+    ("logs.compress", "true", True),
+    ("logs.when_full", "drop", WhenFull.DROP),
+    ("logs.when_full", "block", WhenFull.BLOCK),
+    ("logs.direct", "true", True),
+    ("logs.direct", "false", False),
 ]
 
 # The same of droned itself.
@@ -109,6 +130,9 @@ TAKEN_BY_DRONED: list[tuple[str, str, Any]] = [
     ("start_budget.burst", "1", 1),
     ("start_budget.per_second", "7", 7.0),
     ("journal.keep", "1h", 3600.0),
+    ("logs.total", "1M", 1 << 20),
+    ("logs.total", "20G", 20 << 30),
+    ("logs.total", "off", None),
 ]
 
 REFUSED: list[tuple[str, list[str]]] = [
@@ -189,6 +213,15 @@ REFUSED: list[tuple[str, list[str]]] = [
     ),
     ("stop", [f"[{('{signal: TERM, to: main, for: 1s}, ' * 16)}{KILL}]"]),
     ("leftovers", ["kill", "true", "", "[keep]"]),
+    ("logs", ["raw", "[]", "", "{max_sise: 1M}"]),
+    ("logs.format", ["text", "Raw", "", "[raw]"]),
+    ("logs.stderr", ["together", "true", ""]),
+    ("logs.max_size", ["0", "65535", "63K", "1.5G", "64k", "-1M", "never", "", "9E", "99999999999T"]),
+    ("logs.keep", ["-1", "10001", "'5'", "all", ""]),
+    ("logs.max_age", ["0s", "30", "off", "-1d", ""]),
+    ("logs.compress", ["gzip", "yes", ""]),
+    ("logs.when_full", ["wait", "", "true"]),
+    ("logs.direct", ["yes", "1", ""]),
 ]
 
 REFUSED_BY_DRONED: list[tuple[str, list[str]]] = [
@@ -201,6 +234,8 @@ REFUSED_BY_DRONED: list[tuple[str, list[str]]] = [
     ("start_budget.per_second", ["0", "-1", "0.001", "x"]),
     ("journal", ["90d", ""]),
     ("journal.keep", ["0s", "90", "never", ""]),
+    ("logs", ["2G", "off", ""]),
+    ("logs.total", ["0", "1023K", "never", "2g", ""]),
 ]
 
 

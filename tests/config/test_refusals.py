@@ -164,7 +164,7 @@ MUTANTS: list[tuple[str, str, str]] = [
         "26:17: cannot use none for droned.start_budget: it is a mapping of burst",
     ),
     ("keep: 90d", "keep: 90", "27:19: cannot use 90 for droned.journal.keep: a duration has a unit"),
-    ("journal: {keep: 90d}", "logs: {total: 2G}", "27:3: cannot use the key logs in droned: it comes later"),
+    ("journal: {keep: 90d}", "logs: {totl: 2G}", '27:10: unknown key "totl" in droned.logs'),
     ("journal: {keep: 90d}", "journal: {keep: 90d", "28:1: cannot read this as YAML"),
 ]
 

@@ -15,6 +15,9 @@ from droned.models.policy import (
     JournalSettings,
     Launch,
     Leftovers,
+    LogFormat,
+    LogPolicy,
+    LogSettings,
     ResourceLimit,
     RestartLimit,
     RestartPolicy,
@@ -22,7 +25,9 @@ from droned.models.policy import (
     SignalTo,
     StartBudget,
     StartPolicy,
+    StderrTo,
     StopStep,
+    WhenFull,
 )
 from tests.config.loading import loaded
 
@@ -77,6 +82,17 @@ restarts = st.builds(
 steps = st.lists(
     st.builds(StopStep, signal=st.integers(1, 64), to=st.sampled_from(SignalTo), for_s=seconds), max_size=3
 )
+logs = st.builds(
+    LogPolicy,
+    format=st.sampled_from(LogFormat),
+    stderr=st.sampled_from(StderrTo),
+    max_size_bytes=st.sampled_from([1 << 16, 1_000_000, 1 << 40]),
+    keep=st.integers(0, 10_000),
+    max_age_s=st.none() | seconds.filter(bool),
+    compress=st.booleans(),
+    when_full=st.sampled_from(WhenFull),
+    direct=st.booleans(),
+)
 specs = st.builds(
     AppSpec,
     name=st.just(""),
@@ -87,6 +103,7 @@ specs = st.builds(
     start=st.builds(StartPolicy, grace_s=seconds),
     stop=steps.map(lambda found: (*found, DEFAULT_STOP[-1])),
     leftovers=st.sampled_from(Leftovers),
+    logs=logs,
 )
 configurations = st.builds(
     Configuration,
@@ -97,6 +114,7 @@ configurations = st.builds(
         start_budget=st.none()
         | st.builds(StartBudget, burst=st.integers(1, 1000), per_second=st.sampled_from([0.5, 50.0])),
         journal=st.builds(JournalSettings, keep_s=seconds.filter(bool)),
+        logs=st.builds(LogSettings, total_bytes=st.none() | st.sampled_from([1 << 20, 3_000_000_000])),
     ),
 )
 
@@ -147,6 +165,16 @@ def app_as_written(spec: AppSpec) -> dict[str, object]:
             for step in spec.stop
         ],
         leftovers=str(spec.leftovers),
+        logs={
+            "format": str(spec.logs.format),
+            "stderr": str(spec.logs.stderr),
+            "max_size": spec.logs.max_size_bytes,
+            "keep": spec.logs.keep,
+            "max_age": duration(spec.logs.max_age_s),
+            "compress": spec.logs.compress,
+            "when_full": str(spec.logs.when_full),
+            "direct": spec.logs.direct,
+        },
     )
 
 
@@ -163,6 +191,7 @@ def as_written(configuration: Configuration) -> Mapping[str, object]:
             if budget is None
             else {"burst": budget.burst, "per_second": budget.per_second},
             journal={"keep": duration(settings.journal.keep_s)},
+            logs={"total": "off" if settings.logs.total_bytes is None else settings.logs.total_bytes},
         ),
     }
 

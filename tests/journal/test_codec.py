@@ -22,7 +22,7 @@ from droned.journal.records import (
     typed_records,
 )
 from droned.models.events import EventType, Occurrence
-from droned.models.policy import AppSpec, Launch, ResourceLimit
+from droned.models.policy import AppSpec, Launch, LogPolicy, LogSettings, ResourceLimit
 from droned.models.records import AppRecord, InstanceRecord, ServerRecord
 from tests.journal.commits import World, state_of
 
@@ -80,6 +80,16 @@ def test_an_app_comes_back_whole(
     (found,) = typed_records(state)
     assert found == ("app", world.registry.app("web"))
     assert hasattr(found[1].spec.launch.env, "copy")
+
+
+def test_an_app_of_before_there_were_logs_has_the_default_policy() -> None:
+    plain = {"name": "web", "spec": {"name": "web", "launch": {"command": ["sleep", "1"]}}, "revision": 1}
+    found = typed("app", plain)
+    assert isinstance(found, AppRecord)
+    assert found.spec.logs == LogPolicy()
+    settings = typed("server", {"key": "server", "name": "web1", "settings": {"journal": {"keep_s": 1.0}}})
+    assert isinstance(settings, ServerRecord)
+    assert settings.settings.logs == LogSettings()
 
 
 def test_a_replay_gives_every_version_as_it_was() -> None:

@@ -11,8 +11,11 @@ from droned.models.policy import (
     Configuration,
     DaemonSettings,
     Launch,
+    LogFormat,
+    LogPolicy,
     RestartPolicy,
     StartBudget,
+    StderrTo,
 )
 from droned.models.records import State, Wanted
 from tests.services.spine import Spine, app, ended, result_of
@@ -81,6 +84,21 @@ def test_a_policy_applies_live(spine: Spine) -> None:
     assert len(spine.spawner.spawned) == 1
     spine.clock.advance(0.2)
     assert len(spine.spawner.spawned) == 2
+
+
+def test_how_logs_are_kept_applies_live(spine: Spine) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    done = spine.configure(app(logs=LogPolicy(format=LogFormat.JSON, keep=1, max_age_s=None)))
+    assert (done.changed, done.restarted) == (("web",), ())
+    assert spine.spawner.signals == []
+
+
+@pytest.mark.parametrize("policy", [LogPolicy(stderr=StderrTo.MERGED), LogPolicy(direct=True)])
+def test_where_a_process_writes_to_needs_a_new_one(spine: Spine, policy: LogPolicy) -> None:
+    spine.configure(app())
+    spine.up("web/0")
+    assert spine.configure(app(logs=policy)).restarted == ("web/0",)
 
 
 def with_command(spec: AppSpec, command: str) -> AppSpec:
