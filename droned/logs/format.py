@@ -78,7 +78,11 @@ def index_named(name: str) -> int | None:
 
 
 def last_name(run: int) -> str:
-    """The file with the last lines of a run that failed."""
+    """The file with the last lines of a run that failed: `{"lines": [{"stream": "stderr", "line": "…"}, …]}`.
+
+    At most 256 KiB of JSON in ASCII, in the order of capture; a line without its newline, and what is no
+    UTF-8 in it as lone surrogates, as the reader prints them.
+    """
     return f"last-{run}.json"
 
 
