@@ -39,6 +39,7 @@ def test_what_the_example_calls_defaults_are_the_defaults() -> None:
     assert made.settings.start_budget == DaemonSettings().start_budget
     assert made.settings.journal == DaemonSettings().journal
     assert made.settings.logs == DaemonSettings().logs
+    assert made.settings.log == DaemonSettings().log
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,14 @@ from droned.config.schema import (
     LEFTOVERS_KEY,
     LOG_KEYS,
     LOG_SETTINGS_KEYS,
+    OWN_LOG_KEYS,
     RESTART_KEYS,
     START_KEYS,
     STOP_KEYS,
     Key,
 )
 from droned.errors import ConfigurationError
+from droned.models.daemon_log import OwnLogSettings
 from droned.models.policy import (
     DEFAULT_STOP,
     AppSpec,
@@ -205,6 +207,8 @@ def _settings(droned: Group) -> DaemonSettings:
     told = _fields(droned, DAEMON_KEYS)
     told["journal"] = JournalSettings(**_fields(_group(droned, "journal"), JOURNAL_KEYS))
     told["logs"] = LogSettings(**_fields(_group(droned, "logs"), LOG_SETTINGS_KEYS))
+    log = _fields(_group(droned, "log"), OWN_LOG_KEYS)
+    told["log"] = OwnLogSettings(**{**log, "levels": MappingProxyType(log.get("levels", {}))})
     if "start_budget" not in told or told["start_budget"] is not None:
         told["start_budget"] = StartBudget(**_fields(_group(droned, "start_budget"), BUDGET_KEYS))
     return DaemonSettings(**told)

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from droned.config import values
 from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, Sequence, near, shown
+from droned.models.daemon_log import SERVICES, Level
 from droned.models.places import LONGEST_SOCKET_PATH
 from droned.models.policy import ResourceLimit, RestartLimit
 from droned.models.variables import LONGEST_TEXT, REFERENCE, expand, is_instance_bound, put_in
@@ -335,6 +336,19 @@ def _variable(name: str, node: Node, reading: Reading, path: str) -> str:
     return reading.template(node)
 
 
+def _service_levels(node: Node, reading: Reading, path: str) -> dict[str, Setting]:
+    return _named(node, reading, path, _service_name, _service_level)
+
+
+def _service_name(name: str) -> None:
+    if name not in SERVICES:
+        raise ValueError(f"the services are {', '.join(SERVICES)}{near(name, SERVICES)}")
+
+
+def _service_level(name: str, node: Node, reading: Reading, path: str) -> Any:
+    return LEVEL.read(node, reading, path)
+
+
 def _limits(node: Node, reading: Reading, path: str) -> dict[str, Setting]:
     return _named(node, reading, path, _limit_name, _limit)
 
@@ -384,6 +398,7 @@ def _named(
     return found
 
 
+LEVEL = of_words(Level)
 VERSION = Kind(name="1", read=_version)
 DURATION = Kind(name="duration", read=_duration)
 POSITIVE_DURATION = Kind(name="duration over 0s", read=_positive_duration)
@@ -402,3 +417,4 @@ IDENTITIES = Kind(name="list of names or numbers", read=_identities)
 INSTANCES = Kind(name="whole number 0…10000, or list of labels", read=_instances)
 ENVIRONMENT = Kind(name="mapping of names to texts", read=_environment)
 LIMITS = Kind(name="mapping of limits to a bound or [soft, hard]", read=_limits)
+SERVICE_LEVELS = Kind(name="mapping of services to a level", read=_service_levels)

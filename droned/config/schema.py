@@ -18,6 +18,7 @@ from msgspec.structs import force_setattr
 
 from droned.config import kinds
 from droned.config.kinds import Kind
+from droned.models.daemon_log import Level, OwnLogFormat, OwnLogTo
 from droned.models.policy import Leftovers, LogFormat, RestartWhen, SignalTo, StderrTo, WhenFull
 
 
@@ -345,6 +346,37 @@ LOG_SETTINGS_KEYS = (
     ),
 )
 
+OWN_LOG_KEYS = (
+    Key(
+        name="format",
+        field="format",
+        kind=kinds.of_words(OwnLogFormat),
+        default="text",
+        help="Lines for people, or a JSON object a line.",
+    ),
+    Key(
+        name="to",
+        field="to",
+        kind=kinds.of_words(OwnLogTo),
+        default="stdout",
+        help="Its standard output, or files beside those of the apps: ``dronectl logs droned/log``.",
+    ),
+    Key(
+        name="level",
+        field="level",
+        kind=kinds.of_words(Level),
+        default="info",
+        help="What is told: this and what is graver.",
+    ),
+    Key(
+        name="levels",
+        field="levels",
+        kind=kinds.SERVICE_LEVELS,
+        default="{}",
+        help="The same for single services, as ``dronectl daemon status`` names them.",
+    ),
+)
+
 DAEMON_KEYS = (
     Key(
         name="socket",
@@ -361,6 +393,7 @@ DAEMON_KEYS = (
     ),
     Key(name="journal", field="journal", keys=JOURNAL_KEYS, help="The record of what happened."),
     Key(name="logs", field="logs", keys=LOG_SETTINGS_KEYS, help="What apps write, as far as it is captured."),
+    Key(name="log", field="log", keys=OWN_LOG_KEYS, help="What droned tells of itself."),
 )
 
 CONFIGURATION = Key(

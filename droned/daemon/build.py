@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from droned.commands.dispatcher import Dispatcher
 from droned.config import launch_order, load
 from droned.daemon.limits import most_instances, most_pidfds, too_many
+from droned.daemon.log import DaemonLog
 from droned.daemon.options import RunOptions
 from droned.drivers.clock import ReactorTimers, SystemClock
 from droned.drivers.config_files import read_sources
@@ -33,6 +34,7 @@ from droned.drivers.pools import NamedPool
 from droned.drivers.stop_note import leave_note, take_note_away
 from droned.drivers.successor import HeldRuns
 from droned.errors import CannotRun, ConfigurationError, DronedError
+from droned.models.daemon_log import OwnLogSettings
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
@@ -62,8 +64,14 @@ class Parts:
     log = Logger(namespace="droned")
 
     def __init__(
-        self, options: RunOptions, release: str, reactor: Any, environ: MutableMapping[str, str]
+        self,
+        options: RunOptions,
+        release: str,
+        reactor: Any,
+        environ: MutableMapping[str, str],
+        own_log: DaemonLog,
     ) -> None:
+        self.own_log = own_log
         self.options = options
         self.release = release
         self.reactor = reactor
@@ -182,10 +190,18 @@ class Parts:
         self._settings = settings
         self.supervision.set_budget(settings.start_budget)
         self.journal.keep_s = settings.journal.keep_s
+        self.configure_log(settings.log)
         if self.services is not None:
             self.run(self.services.start_failed(settings, self), "starting the services that failed")
             if has_moved:
                 self.run(self.services.restart("api", settings, self), "listening on another socket")
+
+    def configure_log(self, settings: OwnLogSettings) -> None:
+        """Have droned's own log written as `settings` say."""
+        try:
+            self.own_log.configure(settings)
+        except OSError as error:
+            self.log.error("cannot write this log to files: {error}", error=error.strerror)
 
     @property
     def socket_path(self) -> str:

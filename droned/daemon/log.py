@@ -1,49 +1,92 @@
-"""droned's own log: one line of text an event on standard output, through twisted.logger.
+"""droned's own log, through twisted.logger: which of it is told, in which format, and where it goes.
 
 What happens to instances is told by the registry's events; this log says the
 same in the same words, with what only concerns the daemon. A traceback goes
 here and nowhere else. A log that cannot be written never stops the daemon.
+
+With `to: file` it goes into a pipe of the daemon's own, whose read end
+`droned-logs` is given. As long as that has not taken it, at the start or while
+it is being replaced, every line goes to standard output as well: the pipe
+keeps what it can hold, and whoever looks for the reason finds it.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import time
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from zope.interface import implementer
 
-from droned.models.events import Event, EventType
+from droned.daemon.log_lines import GRAVITY, ILines, JsonLines, TextLines, is_said_again, service_of
+from droned.daemon.log_output import Output, OwnPipe
+from droned.models.daemon_log import SERVICES, Level, OwnLogFormat, OwnLogSettings, OwnLogTo
+from droned.models.events import Event
 from droned.models.registry import Commit
-from droned.services.supervision import SELF
+
+LEVELS: Mapping[str, Any] = {level: LogLevel.levelWithName(level) for level in Level}
+QUIET = ("twisted", "log_legacy")
+"""Namespaces of which only warnings and errors are of use here."""
+FORMATS: Mapping[OwnLogFormat, type[TextLines] | type[JsonLines]] = {
+    OwnLogFormat.TEXT: TextLines,
+    OwnLogFormat.JSON: JsonLines,
+}
 
 
 @implementer(ILogObserver)
-class TextLog:
-    """Writes what is of level info and above, one line each, tracebacks indented below."""
+class DaemonLog:
+    """Writes what its settings ask for; they can change at any time."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Over an open descriptor, which may be a file, a pipe or a terminal."""
-        self._descriptor = descriptor
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
-        self._lost = 0
+    def __init__(self, descriptor: int = 1) -> None:
+        """Over an open descriptor, standard output; with the default settings until `configure`."""
+        self._standard = Output(descriptor)
+        self._lines: ILines = TextLines()
+        self._is_taken = False
+        self._pipe: OwnPipe | None = None
+        self._outputs: Sequence[Output] = (self._standard,)
+        self.configure(OwnLogSettings())
+
+    @property
+    def reader(self) -> int | None:
+        """The read end for `droned-logs`; None unless the log goes to files."""
+        return None if self._pipe is None else self._pipe.reader
+
+    def configure(self, settings: OwnLogSettings) -> None:
+        """Put `settings` in force. Raises OSError when a pipe is asked for and there are no descriptors."""
+        self._lines = FORMATS[settings.format]()
+        self._least = LogLevelFilterPredicate(LEVELS[settings.level])
+        for namespace in QUIET:
+            self._least.setLogLevelForNamespace(namespace, max(LogLevel.warn, LEVELS[settings.level]))
+        for service, level in settings.levels.items():
+            for namespace in SERVICES.get(service, ()):
+                self._least.setLogLevelForNamespace(namespace, LEVELS[level])
+        least = {service: LEVELS[settings.levels.get(service, settings.level)] for service in SERVICES}
+        self._least_of_service = least
+        self._tells_every_event = all(level <= LogLevel.info for level in least.values())
+        if settings.to is OwnLogTo.FILE and self._pipe is None:
+            self._pipe = OwnPipe()
+        elif settings.to is OwnLogTo.STDOUT and self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        self._choose_outputs()
+
+    def taken(self, is_taken: bool) -> None:
+        """Whether `droned-logs` has the read end now."""
+        self._is_taken = is_taken
+        self._choose_outputs()
+
+    def _choose_outputs(self) -> None:
+        if self._pipe is None:
+            self._is_taken = False
+            self._outputs = (self._standard,)
+        else:
+            self._outputs = (self._pipe,) if self._is_taken else (self._pipe, self._standard)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Write one event; what cannot be written is dropped."""
+        """Write what a logger was told, if it is grave enough; what cannot be written is dropped."""
         level = event.get("log_level") or LogLevel.info
-        is_quiet = event.get("log_namespace", "").startswith(QUIET)
-        if level < (LogLevel.warn if is_quiet else LogLevel.info):
-            return
-        text = printable(formatEvent(cast(Any, event)) or "")
-        failure = event.get("log_failure")
-        if failure is not None:
-            text += "\n  " + failure.getTraceback().rstrip().replace("\n", "\n  ")
-        mark = "" if level is LogLevel.info else f"{level.name}: "
-        self._write(f"{stamp(event['log_time'])} {mark}{text}\n")
+        if level >= self._least.logLevelForNamespace(event.get("log_namespace") or ""):
+            self._write(self._lines.logged(event))
 
     def tell(self, commit: Commit) -> None:
         """Write a commit's events: one line each, all of them at once.
@@ -51,65 +94,23 @@ class TextLog:
         Not by way of the logger, which takes longer for an event than the
         decision that it tells of.
         """
-        if commit.events:
-            at = stamp(commit.moment.wall)
-            told = (event for event in commit.events if not is_said_again(event, commit.events))
-            self._write("".join(f"{at} {line_of(event)}\n" for event in told))
+        events: Sequence[Event] = commit.events
+        if not self._tells_every_event:
+            events = [event for event in events if self._is_told(event)]
+        if events:
+            told = (event for event in events if not is_said_again(event, events))
+            self._write(self._lines.events(told, commit.moment.wall))
 
-    def _write(self, text: str) -> None:
-        """Write what goes without waiting: a reader that does not read costs lines, not the daemon."""
-        if self._lost:
-            text = f"(droned: {self._lost} pieces of this log were lost, nobody took them)\n{text}"
-        content = text.encode("utf-8", "backslashreplace")
-        try:
-            for at in range(0, len(content), PIECE_BYTES):
-                if not self._poll.poll(0):
-                    self._lost += 1
-                    return
-                os.write(self._descriptor, content[at : at + PIECE_BYTES])
-        except (OSError, ValueError):
-            return  # its reader is gone; the daemon's life does not hang on it
-        self._lost = 0
+    def _is_told(self, event: Event) -> bool:
+        return bool(LEVELS[GRAVITY.get(event.type, Level.INFO)] >= self._least_of_service[service_of(event)])
+
+    def _write(self, content: bytes) -> None:
+        for output in self._outputs:
+            output.write(content, self._lines.lost)
 
 
-PIECE_BYTES = 4096
-"""PIPE_BUF: a pipe that takes anything takes so much without waiting."""
-QUIET = ("twisted.", "log_legacy")
-"""Namespaces of which only warnings and errors are of use here."""
-
-
-def printable(text: str) -> str:
-    """`text` with control characters escaped, so that no app can forge a line."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
-def stamp(at: float) -> str:
-    """A time of the log, UTC to the millisecond."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03d}Z"
-
-
-def is_said_again(event: Event, events: Sequence[Event]) -> bool:
-    """Whether it opens an issue in words that the other events of its commit have for the same subject."""
-    if event.type is not EventType.ISSUE_OPENED:
-        return False
-    said = [
-        each.text
-        for each in events
-        if each.type is not EventType.ISSUE_OPENED and each.subject == event.subject
-    ]
-    return all(any(line in text for text in said) for line in event.text.splitlines())
-
-
-def line_of(event: Event) -> str:
-    """One event of the registry as a line, with its actor unless that is droned itself."""
-    who = "" if event.actor == SELF else f" [{event.actor}]"
-    return printable(f"{event.subject}: {event.text}{who}")
-
-
-def begin_log(descriptor: int = 1) -> TextLog:
+def begin_log(descriptor: int = 1) -> DaemonLog:
     """Send everything that is logged to `descriptor` (standard output) from now on."""
-    log = TextLog(descriptor)
+    log = DaemonLog(descriptor)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False, discardBuffer=True)
     return log

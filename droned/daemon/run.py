@@ -32,7 +32,7 @@ from droned.drivers.local_socket import try_to_listen
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.lifecycle import inputs
 from droned.models.events import EventType, Occurrence
-from droned.models.policy import Configuration
+from droned.models.policy import Configuration, DaemonSettings
 from droned.models.records import InstanceRecord, IssueKind, ServerRecord, State
 from droned.models.registry import Commit
 from droned.services.held import Hold
@@ -122,6 +122,7 @@ class Daemon:
         self._make_server()
         await parts.come_back(self._server().settings)
         await reading
+        parts.configure_log(self._settings().log)
         problem = too_many(len(parts.registry.records("instance")), parts.options.reactor)
         if problem is not None:
             raise CannotRun(f"cannot go on with what is there: {problem}")
@@ -183,6 +184,11 @@ class Daemon:
         assert isinstance(record, ServerRecord)
         return record
 
+    def _settings(self) -> DaemonSettings:
+        """Those of the configuration that was read, else the last good ones."""
+        read = self._configuration
+        return read.settings if isinstance(read, Configuration) else self._server().settings
+
     def _put_server(self, server: ServerRecord, occurrences: Iterable[Occurrence]) -> None:
         parts = self._parts
         change = ("server", "server", server)
@@ -198,7 +204,7 @@ class Daemon:
         is_new_boot = server.boot_id not in ("", boot_id)
         begins = server.is_down or is_new_boot
         parts.processes.take_over(self._rows, is_new_boot=is_new_boot)
-        parts.settings_changed(server.settings)
+        parts.settings_changed(self._settings())
         started = Occurrence(
             type=EventType.SERVER_STARTED, subject="server", text=f"droned {parts.release} is in control"
         )
@@ -334,7 +340,7 @@ def run_daemon(options: RunOptions, release: str, reactor: Any, extra_plugins: I
     raise_descriptor_limit(options.reactor)
     if os.environ.pop("DRONED_SAFE_MODE", ""):
         extra_plugins = ()  # the guardian has seen daemon after daemon die
-    daemon = Daemon(Parts(options, release, reactor, os.environ), log.tell, extra_plugins)
+    daemon = Daemon(Parts(options, release, reactor, os.environ, log), log.tell, extra_plugins)
 
     def start() -> None:
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(daemon.terminated))

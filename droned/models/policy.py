@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from msgspec import Struct, field
 
+from droned.models.daemon_log import OwnLogSettings
+
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -196,6 +198,7 @@ class DaemonSettings(Struct, frozen=True, kw_only=True):
     start_budget: StartBudget | None = StartBudget()
     journal: JournalSettings = JournalSettings()
     logs: LogSettings = LogSettings()
+    log: OwnLogSettings = OwnLogSettings()
 
 
 class Configuration(Struct, frozen=True, kw_only=True):

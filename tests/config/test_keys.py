@@ -1,11 +1,13 @@
 """Every key of the table: what it takes, what that becomes, and what it refuses."""
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from droned.config.schema import LATER, Key, walk
+from droned.models.daemon_log import Level, OwnLogFormat, OwnLogTo
 from droned.models.policy import (
     AppSpec,
     Configuration,
@@ -133,6 +135,14 @@ TAKEN_BY_DRONED: list[tuple[str, str, Any]] = [
     ("logs.total", "1M", 1 << 20),
     ("logs.total", "20G", 20 << 30),
     ("logs.total", "off", None),
+    ("log.format", "json", OwnLogFormat.JSON),
+    ("log.to", "file", OwnLogTo.FILE),
+    ("log.level", "debug", Level.DEBUG),
+    (
+        "log.levels",
+        "{api: debug, stall-watch: error}",
+        MappingProxyType({"api": Level.DEBUG, "stall-watch": Level.ERROR}),
+    ),
 ]
 
 REFUSED: list[tuple[str, list[str]]] = [
@@ -236,6 +246,11 @@ REFUSED_BY_DRONED: list[tuple[str, list[str]]] = [
     ("journal.keep", ["0s", "90", "never", ""]),
     ("logs", ["2G", "off", ""]),
     ("logs.total", ["0", "1023K", "never", "2g", ""]),
+    ("log", ["json", "[]", ""]),
+    ("log.format", ["jsn", "", "[text]"]),
+    ("log.to", ["stderr", "/var/log/droned.log", ""]),
+    ("log.level", ["warning", "INFO", "5", ""]),
+    ("log.levels", ["debug", "[api]", "{apis: debug}", "{api: loud}", "{api: }", "{droned.web: info}"]),
 ]
 
 

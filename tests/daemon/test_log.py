@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from droned.daemon.log import TextLog
+from droned.daemon.log import DaemonLog
 from droned.models.events import EventType, Occurrence
 from droned.models.registry import Moment, Registry
 
@@ -16,7 +16,7 @@ def said(*occurrences: tuple[EventType, str, str]) -> list[str]:
     """The lines of a commit with these events, given as (type, subject, text)."""
     reader, writer = os.pipe()
     registry = Registry(failed=lambda subscriber: pytest.fail(repr(subscriber)))
-    registry.subscribe(TextLog(writer).tell)
+    registry.subscribe(DaemonLog(writer).tell)
     told = [Occurrence(type=kind, subject=subject, text=text) for kind, subject, text in occurrences]
     registry.commit((), told, moment=MOMENT, actor="droned", cause=0)
     os.close(writer)
@@ -26,7 +26,7 @@ def said(*occurrences: tuple[EventType, str, str]) -> list[str]:
 
 def test_a_reader_that_does_not_read_costs_lines_and_not_the_daemon() -> None:
     reader, writer = os.pipe()
-    log = TextLog(writer)
+    log = DaemonLog(writer)
     registry = Registry(failed=lambda subscriber: pytest.fail(repr(subscriber)))
     registry.subscribe(log.tell)
     told = Occurrence(type=EventType.INSTANCE_STARTED, subject="web/0", text="x" * 1000)
