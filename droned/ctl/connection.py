@@ -95,12 +95,27 @@ class Connection:
         tick_s: float | None = None,
         deadline: float | None = None,
     ) -> tuple[Answer, Generator[bytes, None, None]]:
+        """As `batches`, line by line; an empty line is given for a tick."""
+        answer, batches = self.batches(
+            target, headers=headers, quiet_s=quiet_s, tick_s=tick_s, deadline=deadline
+        )
+        return answer, _one_by_one(batches)
+
+    def batches(
+        self,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        quiet_s: float,
+        tick_s: float | None = None,
+        deadline: float | None = None,
+    ) -> tuple[Answer, Generator[list[bytes], None, None]]:
         """GET an answer that comes line by line: its head (with the body, unless it is 200) and its lines.
 
-        Whoever stops reading before their end closes the generator, before another request.
-        With `tick_s`, an empty line is given whenever nothing came for so long.
-        ConnectionLost when nothing came for `quiet_s` seconds, or when the answer
-        ended without its last chunk. The connection is used up by it.
+        They are given as they arrive, as many at once as there are. Whoever stops reading before their end
+        closes the generator, before another request. With `tick_s`, no lines are given whenever nothing came
+        for so long. ConnectionLost when nothing came for `quiet_s` seconds, or when the answer ended without
+        its last chunk. The connection is used up by it.
         """
         status, fields = self._exchange("GET", target, None, headers or {}, deadline)
         if status != 200:
@@ -119,7 +134,7 @@ class Connection:
 
     def _split(
         self, fields: Mapping[str, str], quiet_s: float, tick_s: float | None
-    ) -> Generator[bytes, None, None]:
+    ) -> Generator[list[bytes], None, None]:
         rest = b""
         pieces = self._body("GET", 200, fields)
         heard = time.monotonic()
@@ -129,7 +144,7 @@ class Connection:
                 while not self._is_readable(quiet_s if tick_s is None else tick_s):
                     if time.monotonic() - heard >= quiet_s:
                         raise ConnectionLost(f"cannot follow {self.path}: nothing came for {quiet_s:g} s")
-                    yield b""
+                    yield []
                 # Something came; the rest of its chunk has to follow soon.
                 until = time.monotonic() + quiet_s
                 self._deadline = until if overall is None else min(until, overall)
@@ -144,7 +159,8 @@ class Connection:
                     return
                 heard = time.monotonic()
                 *whole, rest = (rest + piece).split(b"\n")
-                yield from filter(None, whole)
+                if lines := list(filter(None, whole)):
+                    yield lines
         finally:
             self.close()
 
@@ -342,8 +358,16 @@ class Connection:
         return ConnectionLost(f"cannot go on with {self.path}: the daemon closed the connection{how}")
 
 
-def _no_lines() -> Generator[bytes, None, None]:
+def _no_lines() -> Generator[list[bytes], None, None]:
     yield from ()
+
+
+def _one_by_one(batches: Generator[list[bytes], None, None]) -> Generator[bytes, None, None]:
+    try:
+        for batch in batches:
+            yield from batch or (b"",)
+    finally:
+        batches.close()
 
 
 def _packet(method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from droned.ctl.api import BASE, problem_of, query_of
 from droned.ctl.failures import Incomprehensible, TimedOut, Unreachable
 from droned.ctl.session import Session
-from droned.errors import ShuttingDown
+from droned.errors import DronedError, ShuttingDown
 
 QUIET_S = 40.0
 """Seconds without even a heartbeat (every 15 s) after which a daemon counts as gone."""
@@ -46,9 +46,7 @@ def events_of(
     """
     connection = session.connection()
     position = since
-    tell = on_away or _notices(session)
-    away_since: float | None = None
-    has_been_there = False
+    absence = Absence(session, on_away or notices(session, "the stream"))
     while True:
         query = [
             ("since", position),
@@ -66,10 +64,7 @@ def events_of(
             )
             if answer.status != 200:
                 raise problem_of(answer)
-            has_been_there = True
-            if away_since is not None:
-                away_since = None
-                tell(False)
+            absence.end()
             with closing(lines):
                 for line in lines:
                     event = _event_of(line) if line else None
@@ -86,18 +81,50 @@ def events_of(
                         position = str(event.get("id") or position)
                         yield event
         except (Unreachable, ShuttingDown) as gone:
-            if not has_been_there:
-                raise
-            if away_since is None:
-                away_since = time.monotonic()
-                tell(True)
-            elif time.monotonic() - away_since > PATIENCE_S:
-                raise Unreachable(f"{gone}; it stayed away for {PATIENCE_S:g} s") from gone
+            absence.bear(gone)
         connection.close()
-        if session.deadline is not None and time.monotonic() > session.deadline:
+        absence.pause()
+        yield None
+
+
+class Absence:
+    """A daemon that went away in the middle of a stream: told once, and borne for `PATIENCE_S`."""
+
+    def __init__(self, session: Session, tell: Callable[[bool], None], patience_s: float = 0.0) -> None:
+        """`tell` is called with True when the daemon went away and with False when it is back.
+
+        A socket on which nobody listens is asked again for `patience_s` seconds before there was any answer.
+        """
+        self._session = session
+        self._tell = tell
+        self._first_until = time.monotonic() + patience_s
+        self._since: float | None = None
+        self._has_been_there = False
+
+    def end(self) -> None:
+        """It answers."""
+        self._has_been_there = True
+        if self._since is not None:
+            self._since = None
+            self._tell(False)
+
+    def bear(self, gone: DronedError) -> None:
+        """Take that it is away; raises when it was never there, or stays away for too long."""
+        now = time.monotonic()
+        if not self._has_been_there:
+            if not gone.facts.get("refused") or now >= self._first_until:
+                raise gone
+        elif self._since is None:
+            self._since = now
+            self._tell(True)
+        elif now - self._since > PATIENCE_S:
+            raise Unreachable(f"{gone}; it stayed away for {PATIENCE_S:g} s") from gone
+
+    def pause(self) -> None:
+        """Wait a little before it is asked again; TimedOut at the session's deadline."""
+        if self._session.deadline is not None and time.monotonic() > self._session.deadline:
             raise TimedOut("cannot wait any longer: the time is over")
         time.sleep(PAUSE_S)
-        yield None
 
 
 def _behind_gap(session: Session, gap: Event, position: str | None) -> str | None:
@@ -125,12 +152,12 @@ def _event_of(line: bytes) -> Event:
     return event
 
 
-def _notices(session: Session) -> Callable[[bool], None]:
+def notices(session: Session, what: str) -> Callable[[bool], None]:
+    """What is said of a daemon that goes and comes back while `what` is read."""
+
     def tell(is_away: bool) -> None:
         session.console.notice(
-            "the daemon is away; the stream goes on when it is back"
-            if is_away
-            else "the daemon answers again"
+            f"the daemon is away; {what} goes on when it is back" if is_away else "the daemon answers again"
         )
 
     return tell
