@@ -94,11 +94,18 @@ class Api:
                 "reason": reason,
             }
         ).encode("ascii")
+        return self._post("/actions", body)
+
+    def order(self, path: str, targets: Iterable[str]) -> Answer:
+        """The answer to POST `path`, which does something to `targets` that is harmless to do twice."""
+        return self._post(path, json.dumps({"targets": list(targets)}).encode("ascii"))
+
+    def _post(self, path: str, body: bytes) -> Answer:
         headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}
 
         def ask() -> Answer:
             answer = self.connection.request(
-                "POST", f"{BASE}/actions", body=body, headers=headers, deadline=self.deadline
+                "POST", BASE + path, body=body, headers=headers, deadline=self.deadline
             )
             if answer.status >= 400:
                 raise problem_of(answer)

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from droned.ctl.main import COMPLETION_VARIABLE
-from droned.ctl.options import common_options
+from droned.ctl.options import ALL_FORMATS, Verb, common_options
 
 VERBS: Mapping[str, str] = {
     "status": "Show the instances as they are now.",
@@ -27,6 +27,7 @@ VERBS: Mapping[str, str] = {
     "scale": "Set how many instances an app has.",
     "wait": "Wait until instances run, are stopped or end.",
     "events": "Show what happened, oldest first.",
+    "logs": "Show what instances wrote, and with -f what they write.",
     "describe": "Show all that is known about an instance.",
     "why": "Show the causes that made an instance what it is.",
     "history": "Show what happened to an instance, from the journal.",
@@ -38,7 +39,13 @@ VERBS: Mapping[str, str] = {
 }
 """Every verb with its line in the help, in the help's order; `verbs/NAME.py` has its `command`."""
 
-ALIASES: Mapping[str, str] = {"ps": "status", "ls": "status", "show": "describe", "inspect": "describe"}
+ALIASES: Mapping[str, str] = {
+    "ps": "status",
+    "ls": "status",
+    "tail": "logs",
+    "show": "describe",
+    "inspect": "describe",
+}
 
 
 class LazyGroup(click.Group):
@@ -62,13 +69,16 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does; an unknown verb is refused with near names."""
+        """As click does; a verb can have others below it, and an unknown one is refused with near names."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             from droned.commands.nearness import hint, near_names
 
             ctx.fail(f'cannot find a verb "{name}"{hint(near_names(name, [*VERBS, *ALIASES]))}')
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if isinstance(command, Verb) and rest and rest[0] in command.below:
+            return f"{found} {rest[0]}", command.below[rest[0]], rest[1:]
+        return found, command, rest
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Verbs with their lines from the table, without loading any of them; then options."""
@@ -97,7 +107,7 @@ def _print_release(ctx: click.Context, param: click.Parameter, value: bool) -> N
 
 @click.group(
     cls=LazyGroup,
-    params=list(common_options()),
+    params=list(common_options(ALL_FORMATS)),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
     subcommand_metavar="VERB [TARGET...]",

@@ -14,7 +14,16 @@ from typing import TextIO
 
 from droned.ctl.text import escaped, escaped_json
 
-_CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+_CODES = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
 _STATES = {
     "running": "green",
     "starting": "yellow",
@@ -76,10 +85,17 @@ class Console:
 
     def piece(self, body: bytes) -> None:
         """Write a part of such an answer, at once."""
-        stream = getattr(self.out, "buffer", None)
-        if self.is_terminal or stream is None:
+        if self.is_terminal:
             self.write(escaped_json(body.decode("utf-8", "replace")))
             self.flush()
+        else:
+            self.exact(body)
+
+    def exact(self, body: bytes) -> None:
+        """Write bytes as they are, wherever standard output goes, at once."""
+        stream = getattr(self.out, "buffer", None)
+        if stream is None:
+            self.write(escaped_json(body.decode("utf-8", "replace")))
             return
         self.flush()
         try:

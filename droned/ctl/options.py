@@ -6,7 +6,7 @@ the `Session` made of them first, then its own arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -51,6 +51,9 @@ def common_options(formats: tuple[str, ...] = FORMATS) -> Iterator[click.Option]
     yield click.Option(["--debug"], is_flag=True, help="Tell requests and answers.")
 
 
+ALL_FORMATS = (*FORMATS, "text", "raw")
+"""What `-o` before a verb may say, which is before it is known which formats the verb has."""
+
 COMMON = frozenset(option.name for option in common_options() if option.name)
 
 
@@ -61,6 +64,8 @@ class Verb(click.Command):
         """`formats` are the values of `-o` that the verb knows, the first being what it prints unasked."""
         super().__init__(*args, **kwargs)
         self.formats = formats
+        self.below: Mapping[str, Verb] = {}
+        """Verbs named by the first word behind this one; a `--` before it makes it an argument."""
         self.params = [*self.params, *common_options(formats)]
 
     def invoke(self, ctx: click.Context) -> Any:

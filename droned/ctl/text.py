@@ -145,6 +145,43 @@ def clock_time(text: str) -> str:
     return there.strftime("%H:%M:%S" if there.date() == today else "%Y-%m-%d %H:%M:%S")
 
 
+def utc_of_local(text: str) -> str | None:
+    """The RFC 3339 time, in UTC, of a time of this machine's zone: `2026-11-27 14:00`, a day, a time of day.
+
+    A time of day is the last one of it that there was. None for a time with a zone and for anything else.
+    """
+    import re
+    from datetime import UTC, datetime, timedelta
+
+    now = datetime.now().astimezone().replace(tzinfo=None)
+    try:
+        if re.fullmatch(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?", text, re.ASCII):
+            moment = datetime.fromisoformat(f"{now.date()}T{text}")
+            if moment > now:
+                moment -= timedelta(days=1)
+        elif re.match(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+            moment = datetime.fromisoformat(text)
+        else:
+            return None
+    except ValueError:
+        return None
+    if moment.tzinfo is not None:
+        return None
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def size(number: int) -> str:
+    """Bytes as a person reads them: `512B`, `12.3K`, `180M`, in units of 1024."""
+    if number < 1024:
+        return f"{number}B"
+    amount = float(number)
+    for unit in "KMGT":
+        amount /= 1024
+        if amount < 999.5 or unit == "T":
+            return f"{amount:.1f}{unit}" if amount < 99.95 else f"{amount:.0f}{unit}"
+    raise AssertionError("the last unit takes all")
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 instance`, `3 instances`."""
     return f"{number} {one if number == 1 else many or one + 's'}"

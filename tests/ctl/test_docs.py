@@ -44,6 +44,7 @@ def verbs() -> Iterator[tuple[str, Verb]]:
         else:
             assert isinstance(command, Verb)
             yield name, command
+            yield from ((f"{name} {below}", each) for below, each in command.below.items())
 
 
 def test_verbs_and_their_formats() -> None:

@@ -1,6 +1,7 @@
 """dronectl on a pseudo-terminal: colour, cutting, drawn progress, watching, Ctrl-C; and closed pipes."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -53,7 +54,7 @@ class Terminal:
                 except OSError:  # the other side is closed
                     piece = b""
                 assert piece, f"no {pattern!r} in {self.text!r}"
-                self.text += piece.decode()
+                self.text += piece.decode("utf-8", "surrogateescape")
         return self.text
 
     def finish(self) -> int:
@@ -65,7 +66,7 @@ class Terminal:
                 break
             if not piece:
                 break
-            self.text += piece.decode()
+            self.text += piece.decode("utf-8", "surrogateescape")
         return self.process.wait(20)
 
     def close(self) -> None:
@@ -217,8 +218,6 @@ def test_watch_draws_again_and_tells_a_lost_daemon(daemon: StubDaemon, terminals
         def pieces() -> Iterator[bytes]:
             yield b'{"type": "sync", "version": 1}\n'
             happened.wait(20)
-            import json
-
             yield json.dumps(event(2, "instance-stopped", "web/0", "")).encode() + b"\n"
             time.sleep(20)
 
@@ -256,11 +255,21 @@ def test_watch_is_for_terminals(daemon: StubDaemon) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [["status"], ["status", "-o", "json"], ["events", "--since", "0"], ["--help"]]
+    "verb",
+    [
+        ["status"],
+        ["status", "-o", "json"],
+        ["events", "--since", "0"],
+        ["--help"],
+        ["logs"],
+        ["logs", "-o", "raw"],
+    ],
 )
 def test_a_reader_that_goes_away_leaves_no_trace(daemon: StubDaemon, verb: list[str]) -> None:
     daemon.rows = [row(f"web/{number}") for number in range(3000)]
     daemon.events = [event(number, "instance-started", "web/0", "x" * 200) for number in range(1, 900)]
+    lines = [captured(number, "x" * 200, "web/0") for number in range(900)]
+    daemon.will("GET", "/logs", Reply(200, pieces=lines, content_type="application/x-ndjson"))
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen([sys.executable, "-c", CODE, *verb], stdout=writing, stderr=subprocess.PIPE)
@@ -318,3 +327,70 @@ def test_why_loses_neither_a_text_nor_its_mark_on_a_terminal(terminals: Any, dae
         "         configuration from /srv/some/folder/further/down/droned.yaml: 3 apps",
         "         <- began here",
     ]
+
+
+def captured(position: int, text: str, instance: str, stream: str = "stdout", **more: Any) -> bytes:
+    record = {"position": position, "at": "2026-11-22T12:04:31.118204Z", "instance": instance, "run": 3}
+    return json.dumps({**record, "stream": stream, "line": text, **more}).encode() + b"\n"
+
+
+def test_logs_on_a_terminal_are_painted_and_escaped(daemon: StubDaemon, terminals: Any) -> None:
+    began = {"event": "run", "position": 3, "at": "2026-11-22T12:04:31Z", "instance": "web/0", "run": 4}
+    lost = {"event": "lost", "position": 4, "instance": "db/0", "stream": "stdout", "bytes": 1, "reason": "x"}
+    pieces = [
+        captured(1, "\x1b[2Jhello\tyou\r", "web/0"),
+        captured(2, "\udcff no", "db/0", "stderr"),
+        captured(3, "begun ", "web/0", more=True),
+        json.dumps({**began, "what": "began"}).encode() + b"\n",
+        json.dumps(lost).encode() + b"\n",
+        captured(4, "and ended", "web/0"),
+        b'{"event": "end", "position": 4}\n',
+    ]
+    daemon.will("GET", "/logs", Reply(200, pieces=[b"".join(pieces)], content_type="application/x-ndjson"))
+    terminal = terminals("logs")
+    assert terminal.finish() == 0
+    assert "\x1b[36mweb/0\x1b[0m | " in terminal.text
+    assert "\x1b[32mdb/0\x1b[0m  \x1b[31mE\x1b[0m " in terminal.text
+    assert [each.expandtabs(1) for each in plain(terminal.text).splitlines()] == [
+        "web/0 | \\x1b[2Jhello you\\r",
+        "db/0  E \\xff no",
+        "web/0 | begun ",
+        "--- web/0 run 4 began 2026-11-22 12:04:31 ---",
+        "--- db/0 stdout: 1 byte lost: x ---",
+        "web/0 | and ended",
+    ]
+    terminal = terminals("logs", "web/0", "-t", "--utc", NO_COLOR="1")
+    assert terminal.finish() == 0
+    assert terminal.text.startswith("2026-11-22 12:04:31.118Z | \\x1b[2Jhello")
+    assert "\x1b" not in terminal.text
+    terminal = terminals("logs", "-o", "raw")
+    assert terminal.finish() == 0
+    assert "\x1b[2Jhello\tyou\r\r\n" in terminal.text
+
+
+def test_ctrl_c_ends_a_follow_with_130(daemon: StubDaemon, terminals: Any) -> None:
+    def stream(asked: Asked) -> Reply:
+        def pieces() -> Iterator[bytes]:
+            yield captured(1, "hello", "web/0")
+            time.sleep(20)
+
+        return Reply(200, pieces=pieces(), content_type="application/x-ndjson")
+
+    daemon.will("GET", "/logs", stream)
+    terminal = terminals("logs", "-f", "web/0")
+    terminal.read_until("hello")
+    os.write(terminal.master, b"\x03")
+    assert terminal.finish() == 130
+    assert "Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("\x03", 130)])
+def test_clear_asks_on_a_terminal(daemon: StubDaemon, terminals: Any, answer: str, status: int) -> None:
+    daemon.will("POST", "/logs/clear", Reply(200, {"bytes": 12}))
+    terminal = terminals("logs", "clear", "web")
+    terminal.read_until(r"delete all captured output of web\? \[y/N\]: ")
+    os.write(terminal.master, answer.encode() + b"\n")
+    assert terminal.finish() == status
+    assert len(daemon.asked_for("POST", "/logs/clear")) == (status == 0)
+    assert ("deleted 12B" in terminal.text) == (status == 0)
+    assert "Traceback" not in terminal.text

@@ -1,0 +1,148 @@
+"""Captured output as the API gives it: read as it comes, resumed exactly where it broke off.
+
+A daemon that is replaced ends the answer; its successor goes on behind the last
+position seen, in history as in following. What the reader of this module gets
+has nothing twice, and no hole that it is not told of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from droned.ctl.api import BASE, problem_of, query_of
+from droned.ctl.failures import ConnectionLost, Incomprehensible, Unreachable
+from droned.ctl.following import QUIET_S, Absence, notices
+from droned.ctl.session import REPLACED_S, Session
+from droned.errors import BadRequest, DronedError, ShuttingDown
+
+SEARCH_S = 3600.0
+"""Seconds that a search of history may take until its next line; heartbeats come only behind it."""
+MOST_BROKEN = 20
+"""Answers in a row that broke off without a line, after which it is no use."""
+
+Record = dict[str, Any]
+Query = Sequence[tuple[str, object]]
+
+
+class Told(NamedTuple):
+    """One line of an answer."""
+
+    text: bytes
+    """As it came."""
+    record: Record
+
+    @property
+    def event(self) -> str | None:
+        """Which event it is; None for captured output."""
+        return self.record.get("event")
+
+
+def told_of(session: Session, query: Query, *, follow: bool = False) -> Generator[list[Told], None, None]:
+    """What answers `query` (the parameters of `GET /logs` but `follow`), in batches as it comes.
+
+    Heartbeats are left out; `caught_up` is given once and `end` last, which `follow` has none of. Raises
+    BadRequest for a question that cannot be answered, Unreachable when the daemon stays away, TimedOut at the
+    session's deadline.
+    """
+    connection = session.connection()
+    absence = Absence(session, notices(session, "the output"), REPLACED_S)
+    progress = _Progress()
+    while True:
+        asked = progress.resumed(query)
+        try:
+            answer, batches = connection.batches(
+                f"{BASE}/logs{query_of([*asked, ('follow', 'true' if follow else None)])}",
+                headers={"Accept": "application/x-ndjson"},
+                quiet_s=SEARCH_S,
+                tick_s=QUIET_S,
+                deadline=session.deadline,
+            )
+            if answer.status != 200:
+                raise problem_of(answer)
+            absence.end()
+            progress.begin_answer()
+            with closing(batches):
+                for batch in batches:
+                    if not batch and progress.has_caught_up:
+                        raise ConnectionLost(f"cannot follow: nothing came for {QUIET_S:g} s")
+                    told = progress.taken(batch)
+                    if told:
+                        yield told
+                    if progress.has_ended:
+                        return
+            raise ConnectionLost("cannot go on: the answer ended in its middle")
+        except (Unreachable, ShuttingDown) as gone:
+            absence.bear(gone)
+        connection.close()
+        absence.pause()
+
+
+class _Progress:
+    """How far the answers have been read."""
+
+    def __init__(self) -> None:
+        self.position: int | None = None
+        self.has_caught_up = False
+        self.has_ended = False
+        self._broken = 0
+        self._told_caught_up = False
+        self._events_here: list[Record] = []
+        """Events at `position`: an answer that goes on behind it may tell them again."""
+
+    def begin_answer(self) -> None:
+        """Another answer begins."""
+        self.has_caught_up = False
+        self._broken += 1
+        if self._broken > MOST_BROKEN:
+            raise DronedError("cannot read the output: every answer breaks off before its first line")
+
+    def resumed(self, query: Query) -> Query:
+        """The same question for what is still to come."""
+        if self.position is None:
+            return query
+        kept = [(name, value) for name, value in query if name not in ("after", "since", "last")]
+        return [*kept, ("after", self.position)]
+
+    def taken(self, batch: Sequence[bytes]) -> list[Told]:
+        """What is new in these lines."""
+        found = []
+        self._broken = 0
+        for line in batch:
+            record = _record_of(line)
+            position = record.get("position")
+            if "line" in record:
+                self.position = int(position or 0)
+                found.append(Told(line, record))
+                continue
+            if "error" in record:
+                raise BadRequest(str(record["error"]))
+            if position is not None and position != self.position:
+                self.position = int(position)
+                self._events_here.clear()
+            match record.get("event"):
+                case "caught_up":
+                    self.has_caught_up = True
+                    if not self._told_caught_up:
+                        self._told_caught_up = True
+                        found.append(Told(line, record))
+                case "end":
+                    self.has_ended = True
+                    found.append(Told(line, record))
+                case _:
+                    if record not in self._events_here:
+                        self._events_here.append(record)
+                        found.append(Told(line, record))
+        return found
+
+
+def _record_of(line: bytes) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise Incomprehensible("cannot understand the output: a line of the answer is not a JSON object")
+    return record
