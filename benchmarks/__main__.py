@@ -12,12 +12,12 @@ from benchmarks import faults, report, run
 from benchmarks.figures import QUICK, Effort
 from benchmarks.managers import MANAGERS
 from benchmarks.managers.base import Failed, remove_folders
-from benchmarks.rows import ROWS
+from benchmarks.rows import LOG_ROWS, ROWS
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    rows = ", ".join(row.name for row in ROWS)
+    rows = ", ".join(row.name for row in (*ROWS, *LOG_ROWS))
     fault_rows = ", ".join(row.name for row in faults.FAULT_ROWS)
     made = argparse.ArgumentParser(
         prog="bin/bench",

@@ -38,6 +38,13 @@ class Figure:
     """droned's own number has to reach this."""
     faster_than_supervisord: float | None = None
     """supervisord's number divided by droned's has to reach this."""
+    share_of_supervisord: float | None = None
+    """droned's number divided by supervisord's has to reach this: for rates."""
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether the greater number is the better one."""
+        return self.at_least is not None or self.share_of_supervisord is not None
 
     def reached(self, own: float, peers: Mapping[str, float]) -> bool | None:
         """Whether droned reached the target; None when it has none, or its peer was not measured."""
@@ -45,8 +52,10 @@ class Figure:
             return own < self.at_most
         if self.at_least is not None:
             return own >= self.at_least
-        if self.faster_than_supervisord is not None and "supervisord" in peers:
+        if "supervisord" in peers and self.faster_than_supervisord is not None:
             return peers["supervisord"] / own >= self.faster_than_supervisord
+        if "supervisord" in peers and self.share_of_supervisord is not None:
+            return own / peers["supervisord"] >= self.share_of_supervisord
         return None
 
 
@@ -65,11 +74,35 @@ class Effort:
     load_s: float = 5.0
     connections: int = 4
     client_calls: int = 15
+    printed_bytes: int = 2**30
+    """Bytes that are printed in all where their throughput is measured."""
+    printed_lines_bytes: int = 2**28
+    """The same where each line is a write."""
+    printers: int = 100
+    printed_s: float = 20.0
+    """How long many programs print a line now and then."""
+    flood_s: float = 60.0
+    searched_bytes: int = 2_000_000_000
+    searches: int = 5
     is_quick: bool = False
 
 
 QUICK = Effort(
-    count=50, runs=1, kills=20, slow_kills=2, idle_s=3.0, load_s=1.0, client_calls=3, is_quick=True
+    count=50,
+    runs=1,
+    kills=20,
+    slow_kills=2,
+    idle_s=3.0,
+    load_s=1.0,
+    client_calls=3,
+    printed_bytes=2**26,
+    printed_lines_bytes=2**24,
+    printers=10,
+    printed_s=2.0,
+    flood_s=3.0,
+    searched_bytes=150_000_000,
+    searches=2,
+    is_quick=True,
 )
 """Enough to see that the measurements work; its numbers say nothing."""
 

@@ -16,10 +16,11 @@ from benchmarks import run
 from benchmarks.faults import FaultRow
 from benchmarks.figures import Effort, Figure, Measured
 from benchmarks.managers import supervisord
-from benchmarks.rows import ROWS, client
+from benchmarks.rows import LOG_ROWS, ROWS, client
 from tests.faults import programs
 from tests.faults.verdict import Verdict
 
+CAPTURING = ("droned", "supervisord")
 OUTCOMES = {True: "reached", False: "**missed**", None: "–"}
 
 
@@ -57,23 +58,36 @@ def _line(figure: Figure, size: int, measured: Measured, managers: Sequence[str]
         peer = peers.get("supervisord")
         if own and peer:
             # Of two rates the greater is the better one, of all else the smaller.
-            ratio = written(own / peer if figure.at_least is not None else peer / own) + "×"
+            ratio = written(own / peer if figure.is_rate else peer / own) + "×"
     return f"| {figure.title} ({figure.unit}) | {figure.target} | {' | '.join(cells)} | {ratio} | {outcome} |"
 
 
 def figures_table(measured: Measured, managers: Sequence[str], effort: Effort) -> list[str]:
-    """The table of what was measured beside the peers."""
+    """The table of what was measured beside the peers, with programs that pause."""
+    wanted = [(effort.count, figure) for row in ROWS for figure in row.figures]
+    wanted.insert([figure for _, figure in wanted].index(client.ROW.figures[0]), (run.SMALL, client.SMALL))
+    return _table(wanted, measured, managers, effort)
+
+
+def logs_table(measured: Measured, managers: Sequence[str], effort: Effort) -> list[str]:
+    """The table of captured output, of the managers that capture it."""
+    wanted = [(run.OWN, figure) for row in LOG_ROWS for figure in row.figures]
+    return _table(wanted, measured, [name for name in managers if name in CAPTURING], effort)
+
+
+def _table(
+    wanted: Sequence[tuple[int, Figure]], measured: Measured, managers: Sequence[str], effort: Effort
+) -> list[str]:
+    """Head and lines; nothing where no line has a number."""
     lines = [
         f"| what | target | {' | '.join(managers)} | better than supervisord | droned |",
         "|---" * (len(managers) + 4) + "|",
     ]
-    wanted = [(effort.count, figure) for row in ROWS for figure in row.figures]
-    wanted.insert([figure for _, figure in wanted].index(client.ROW.figures[0]), (run.SMALL, client.SMALL))
     for size, figure in wanted:
         line = _line(figure, size, measured, managers, effort.runs)
         if line is not None:
             lines.append(line)
-    return lines
+    return lines if len(lines) > 2 else []
 
 
 def faults_table(verdicts: Sequence[tuple[FaultRow, Verdict]]) -> list[str]:
@@ -140,8 +154,9 @@ INTRODUCTION = """\
 Written by `bin/bench`; `benchmarks/__init__.py` says how a measurement is kept honest. A cell is the median
 (or the percentile that the line names) [least – most, runs or samples]; ratios are of medians of the same
 run, and under 1.5 they mean nothing. All keep the same static C program running, which pauses and obeys TERM.
-droned writes its journal and a file for each stream of each program to the disk; supervisord has a pipe to
-each program and no log file; the two yardsticks have neither policy nor logs nor memory."""
+droned writes its journal to the disk and captures two pipes of each program; supervisord has a pipe to each
+program and no log file; the two yardsticks have neither policy nor logs nor memory. In the table of captured
+output both have two pipes to each program and keep six files of 50 MB of each stream."""
 
 
 def document(
@@ -157,12 +172,12 @@ def document(
         lines[-1] += "  "
         lines.append(_noise(measured))
     if measured is not None:
-        lines += [
-            "",
-            f"## Figures ({effort.count:,} programs)",
-            "",
-            *figures_table(measured, managers, effort),
-        ]
+        for title, table in (
+            (f"Figures ({effort.count:,} programs)", figures_table(measured, managers, effort)),
+            ("Captured output", logs_table(measured, managers, effort)),
+        ):
+            if table:
+                lines += ["", f"## {title}", "", *table]
         if measured.faults:
             lines += ["", "Could not be measured:", ""]
             lines += [f"* {' '.join(fault.split())[:400]}" for fault in measured.faults]

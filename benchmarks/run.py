@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks import observe
 from benchmarks.figures import Effort, Measured
 from benchmarks.managers import MANAGERS
-from benchmarks.managers.base import Failed
-from benchmarks.rows import ROWS
+from benchmarks.managers.base import App, Failed
+from benchmarks.rows import LOG_ROWS, ROWS
 from benchmarks.rows.row import Row
 
 SMALL = 10
 """Programs in the lives of the rows that are also made small."""
+OWN = 0
+"""Stands for the size where a row has a life of its own."""
 PATIENCE_S = 60.0
 """How long a life waits for the machine to be quiet."""
 MOST_STOLEN = 0.1
@@ -29,10 +33,40 @@ def say(text: str) -> None:
 
 def chosen_rows(only: Sequence[str]) -> tuple[Row, ...]:
     """The rows of these names, or all; raises Failed for a name that is none."""
-    names = [row.name for row in ROWS]
+    rows = (*ROWS, *LOG_ROWS)
+    names = [row.name for row in rows]
     if unknown := [name for name in only if name not in names]:
         raise Failed(f"cannot measure {', '.join(unknown)}: there are {', '.join(names)}")
-    return tuple(row for row in ROWS if not only or row.name in only)
+    return tuple(row for row in rows if not only or row.name in only)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One life of a manager: with which programs, and what is measured in it."""
+
+    manager: str
+    size: int
+    apps: tuple[App, ...]
+    rows: tuple[Row, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many programs there are."""
+        return sum(app.instances for app in self.apps)
+
+
+def lives_of(name: str, rows: Sequence[Row], effort: Effort) -> Iterator[Life]:
+    """The lives of one manager in one run."""
+    shared = [row for row in rows if row.apps is None]
+    small = [row for row in shared if row.is_small_too]
+    for size, rows_now in ((effort.count, shared), (SMALL, small)):
+        if rows_now:
+            yield Life(manager=name, size=size, apps=(App(instances=size),), rows=tuple(rows_now))
+    for row in rows:
+        if row.apps is not None:
+            apps = tuple(row.apps(effort))
+            yield Life(manager=name, size=OWN, apps=apps, rows=(row,), settings=row.settings)
 
 
 def lives(rows: Sequence[Row], managers: Sequence[str], effort: Effort) -> Measured:
@@ -45,21 +79,19 @@ def lives(rows: Sequence[Row], managers: Sequence[str], effort: Effort) -> Measu
             wanted = [row for row in rows if row.managers is None or name in row.managers]
             if run:
                 wanted = [row for row in wanted if not row.once]
-            small = [row for row in wanted if row.is_small_too]
-            for count, rows_now in ((effort.count, wanted), (SMALL, small)):
-                if rows_now:
-                    say(f"run {run + 1} of {effort.runs}: {name}, {count} programs")
-                    _undisturbed(name, count, rows_now, effort, measured)
+            for life in lives_of(name, wanted, effort):
+                say(f"run {run + 1} of {effort.runs}: {name}, {life.count} programs")
+                _undisturbed(life, effort, measured)
     return measured
 
 
-def _undisturbed(name: str, count: int, rows: Sequence[Row], effort: Effort, measured: Measured) -> None:
+def _undisturbed(life: Life, effort: Effort, measured: Measured) -> None:
     """One life; lived again, within reason, when the host of this virtual machine withheld its time."""
     for attempt in range(1, 2 if effort.is_quick else MOST_ATTEMPTS + 1):
         found = Measured()
         others = observe.quiet_machine(0.0 if effort.is_quick else PATIENCE_S)
         before = observe.ticks()
-        _live(name, count, rows, effort, found)
+        _live(life, effort, found)
         stolen = observe.ticks().shares_since(before)[1]
         say(f"  others used {100 * others:.0f} % before, the host withheld {100 * stolen:.0f} %")
         if stolen <= MOST_STOLEN or attempt == MOST_ATTEMPTS or effort.is_quick:
@@ -69,10 +101,12 @@ def _undisturbed(name: str, count: int, rows: Sequence[Row], effort: Effort, mea
         measured.faults += found.faults
 
 
-def _live(name: str, count: int, wanted: Sequence[Row], effort: Effort, measured: Measured) -> None:
+def _live(life: Life, effort: Effort, measured: Measured) -> None:
     """One life; launch and stop always happen, and count only when they are wanted."""
-    rows = [row for row in ROWS if row in wanted or row in (ROWS[0], ROWS[-1])]
-    with MANAGERS[name](count) as manager:
+    name, count, wanted = life.manager, life.count, life.rows
+    between = [row for row in wanted if row not in (ROWS[0], ROWS[-1])]
+    rows = [ROWS[0], *between, ROWS[-1]]
+    with MANAGERS[name](life.apps, life.settings) as manager:
         for row in rows:
             try:
                 found = row.measure(manager, effort)
@@ -83,7 +117,7 @@ def _live(name: str, count: int, wanted: Sequence[Row], effort: Effort, measured
                 say(f"  {row.name}: {error}")
                 return
             if row in wanted:
-                measured.add(count, name, found)
+                measured.add(life.size, name, found)
                 for series, values in found.items():
                     shown = ", ".join(f"{value:.4g}" for value in values[:6])
                     say(f"  {series}: {shown}{' …' if len(values) > 6 else ''}")

@@ -15,15 +15,16 @@ HERE = Path(__file__).resolve().parents[1]
 class _Yardstick(Manager):
     """A program of ours that takes its whole task as arguments."""
 
-    def program(self) -> Sequence[str]:
+    def yardstick(self) -> Sequence[str]:
         """The yardstick's own command line."""
         raise NotImplementedError
 
     def command(self) -> Sequence[str]:
         """The yardstick with socket, number and program."""
-        path, mark, stamps, mode = self.child("web")
+        (app,) = self.apps
+        path, mark, stamps, mode = self.program(app, app.name)
         name, _, tag = mark.partition("@")
-        return [*self.program(), str(self.socket), str(self.count), path, name, tag, stamps, mode]
+        return [*self.yardstick(), str(self.socket), str(self.count), path, name, tag, stamps, mode]
 
     def question(self) -> Question:
         """A line in, all programs as text out."""
@@ -35,7 +36,7 @@ class BareTwisted(_Yardstick):
 
     name = "bare Twisted"
 
-    def program(self) -> Sequence[str]:
+    def yardstick(self) -> Sequence[str]:
         """The yardstick under the interpreter of the benchmarks."""
         return [sys.executable, str(HERE / "yardstick.py")]
 
@@ -45,6 +46,6 @@ class Limit(_Yardstick):
 
     name = "C limit"
 
-    def program(self) -> Sequence[str]:
+    def yardstick(self) -> Sequence[str]:
         """The compiled yardstick."""
         return [str(programs.compiled(HERE / "limit.c"))]

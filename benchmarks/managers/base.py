@@ -10,9 +10,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults import processes, programs
 from tests.faults.stamps import Stamp, StampFile
@@ -20,6 +21,20 @@ from tests.faults.stamps import Stamp, StampFile
 
 class Failed(Exception):
     """A measurement could not be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Programs of one kind, under any manager; those of `tests/programs`."""
+
+    name: str = "web"
+    instances: int
+    program: str = "child"
+    mode: tuple[str, ...] = ("pause",)
+    is_captured: bool = False
+    """Whether what they print goes to files under supervisord too; droned always does that."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the app in droned's configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +53,7 @@ _folders: list[Path] = []
 
 
 def remove_folders() -> None:
-    """Remove what all lives so far have written.
+    """Remove what all lives so far have written, but for captured output.
 
     Not after each of them: ext4 looks past every inode that was deleted in the
     last seconds, so the next life would pay for the files of the one before.
@@ -48,12 +63,15 @@ def remove_folders() -> None:
 
 
 class Manager(abc.ABC):
-    """One life of a manager with `count` programs; a context manager that leaves nothing behind."""
+    """One life of a manager with the programs of `apps`; a context manager that leaves nothing behind."""
 
     name: str
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, apps: Sequence[App], settings: Mapping[str, Any]) -> None:
+        self.apps = tuple(apps)
+        self.settings = settings
+        """Further keys of the section `droned` of its configuration."""
+        self.count = sum(app.instances for app in apps)
         self.tag = secrets.token_hex(4)
         self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.tag}-"))
         memory = Path("/dev/shm")
@@ -164,9 +182,14 @@ class Manager(abc.ABC):
         """The last lines of what it printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def child(self, name: str) -> list[str]:
-        """The command line of the program that is kept running: it pauses and obeys TERM."""
-        return [str(programs.child()), f"{name}@{self.tag}", str(self.stamps.path), "pause"]
+    def log_files(self, name: str) -> list[Path]:
+        """The files with what one program printed on its standard output, oldest first."""
+        raise Failed(f"{self.name} captures nothing")
+
+    def program(self, app: App, name: str) -> list[str]:
+        """The command line of a program that is kept running under that name."""
+        path = programs.compiled(programs.PROGRAMS / f"{app.program}.c")
+        return [str(path), f"{name}@{self.tag}", str(self.stamps.path), *app.mode]
 
     def is_program(self, pid: int) -> bool:
         """Whether a process is one of the programs."""
@@ -183,7 +206,12 @@ class Manager(abc.ABC):
             processes.send(pid, signal.SIGKILL, self.is_program)
 
     def close(self) -> None:
-        """Kill what is left. The folder stays until `remove_folders`."""
+        """Kill what is left. The folder stays until `remove_folders`, but for captured output."""
         self.end_all()
         self.stamps.path.unlink(missing_ok=True)
-        _folders.append(self.folder)
+        self.stamps.reports.unlink(missing_ok=True)
+        if any(app.is_captured for app in self.apps):
+            # Few files and much in them: nobody shall pay for writing that to the disk.
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            _folders.append(self.folder)

@@ -7,17 +7,18 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.managers.base import Manager, Question
-from tests.faults import processes, programs
+from tests.faults import captured, processes, programs
 from tests.faults.api import Api, Refused, Unanswered
 
 TAG_VARIABLE = "DRONED_BENCH_TAG"
 
 
 class Droned(Manager):
-    """Guardian and daemon; the state stands on the disk of the folder for temporary files."""
+    """Guardian, daemon and `droned-logs`; the state stands on the disk of the folder for temporary files."""
 
     name = "droned"
 
@@ -25,24 +26,31 @@ class Droned(Manager):
         """`droned run`, restarts at once and without brakes, as the figures say."""
         document: dict[str, Any] = {
             "version": 1,
-            "droned": {"start_budget": "off"},
+            "droned": {"start_budget": "off", **self.settings},
             "apps": {
-                "web": {
-                    "command": self.child("web/${DRONED_LABEL}"),
-                    "instances": self.count,
+                app.name: {
+                    "command": self.program(app, app.name + "/${DRONED_LABEL}"),
+                    "instances": app.instances,
                     "restart": {"policy": "always", "delay": "0s", "limit": "never"},
+                    **app.options,
                 }
+                for app in self.apps
             },
         }
         configuration = self.folder / "droned.yaml"
         configuration.write_text(json.dumps(document))
-        state = self.folder / "state"
+        state = str(self.state)
         droned = str(programs.ROOT / "bin" / "droned")
-        return [droned, "run", "-c", str(configuration), "--state", str(state), "--socket", str(self.socket)]
+        return [droned, "run", "-c", str(configuration), "--state", state, "--socket", str(self.socket)]
 
     def environment(self) -> dict[str, str]:
         """The tag by which its own processes are known."""
         return {**os.environ, TAG_VARIABLE: self.tag}
+
+    @property
+    def state(self) -> Path:
+        """Its state folder."""
+        return self.folder / "state"
 
     @property
     def api(self) -> Api:
@@ -50,16 +58,21 @@ class Droned(Manager):
         return Api(socket=str(self.socket))
 
     def own_pids(self) -> tuple[int, ...]:
-        """Guardian and daemon."""
+        """Guardian, daemon and, where it captures anything, `droned-logs`."""
         deadline = time.monotonic() + 20.0
         while True:
             try:
                 status = self.api.daemon()
-                return (int(status["guardian_pid"]), int(status["pid"]))
+                found = (status["guardian_pid"], status["pid"], status.get("logs_pid"))
+                return tuple(int(pid) for pid in found if pid)
             except (Unanswered, Refused):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
+
+    def log_files(self, name: str) -> list[Path]:
+        """The segments of the stream."""
+        return [segment.path for segment in captured.segments(self.state / "logs", name, "stdout")]
 
     def question(self) -> Question:
         """All instances as JSON."""
@@ -75,11 +88,11 @@ class Droned(Manager):
         return {**os.environ, "DRONED_HOST": f"unix://{self.socket}"}
 
     def is_own(self, pid: int) -> bool:
-        """Whether a process is guardian or daemon of this life."""
+        """Whether a process is one of droned's own in this life."""
         return processes.environment_has(pid, f"{TAG_VARIABLE}={self.tag}")
 
     def close(self) -> None:
-        """Kill guardian and daemon before their programs."""
+        """Kill droned's own processes before their programs."""
         for _ in range(10):
             left = [pid for pid in processes.pids() if self.is_own(pid) and processes.is_alive(pid)]
             for pid in left:
@@ -88,5 +101,5 @@ class Droned(Manager):
                 break
             time.sleep(0.05)
         self.end_all()
-        processes.remove_cgroups(self.folder / "state")
+        processes.remove_cgroups(self.state)
         super().close()

@@ -28,17 +28,35 @@ file={socket}
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://{socket}
-[program:web]
-command={program} web/%(process_num)d@{tag} {stamps} pause
+"""
+
+PROGRAM = """\
+[program:{app.name}]
+command={command}
 process_name=%(process_num)d
-numprocs={count}
+numprocs={app.instances}
 autorestart=true
 ; A program counts as running at once, and is started again at once however often it ends.
 startsecs=0
 startretries=1000000
+"""
+
+NOT_CAPTURED = """\
 redirect_stderr=true
 stdout_logfile=NONE
 """
+
+BACKUPS = 5
+CAPTURED = """\
+redirect_stderr=false
+stdout_logfile={folder}/{app.name}-%(process_num)d.stdout
+stdout_logfile_maxbytes=50MB
+stdout_logfile_backups={backups}
+stderr_logfile={folder}/{app.name}-%(process_num)d.stderr
+stderr_logfile_maxbytes=50MB
+stderr_logfile_backups={backups}
+"""
+"""As droned treats it by default, but that droned compresses."""
 
 ASK = b"<?xml version='1.0'?><methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
 
@@ -66,19 +84,23 @@ class Supervisord(Manager):
 
     def command(self) -> Sequence[str]:
         """supervisord in the foreground."""
-        program, _, stamps, _ = self.child("web")
-        self.configuration.write_text(
-            CONFIGURATION.format(
-                folder=self.folder,
-                socket=self.socket,
-                descriptors=3 * self.count + 100,
-                program=program,
-                tag=self.tag,
-                stamps=stamps,
-                count=self.count,
+        # Of each program: its three pipes, and its two files where there are any.
+        descriptors = 5 * self.count + 100
+        text = CONFIGURATION.format(folder=self.folder, socket=self.socket, descriptors=descriptors)
+        for app in self.apps:
+            text += PROGRAM.format(
+                app=app, command=" ".join(self.program(app, app.name + "/%(process_num)d"))
             )
-        )
+            treatment = CAPTURED if app.is_captured else NOT_CAPTURED
+            text += treatment.format(app=app, folder=self.folder, backups=BACKUPS)
+        self.configuration.write_text(text)
         return [str(installed() / "supervisord"), "-c", str(self.configuration)]
+
+    def log_files(self, name: str) -> list[Path]:
+        """The file and its backups."""
+        newest = self.folder / f"{name.replace('/', '-')}.stdout"
+        older = [newest.with_name(f"{newest.name}.{number}") for number in range(BACKUPS, 0, -1)]
+        return [path for path in (*older, newest) if path.exists()]
 
     @property
     def configuration(self) -> Path:

@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -84,6 +84,24 @@ class Api:
         if answer.status >= 400:
             raise Refused(answer.status, value)
         return value
+
+    def stream(self, path: str, timeout_s: float = 60.0) -> Iterator[bytes]:
+        """What a GET answers, as it comes; closing the iterator ends it.
+
+        Raises Unanswered when it breaks off or nothing comes for `timeout_s`, or Refused.
+        """
+        connection = _UnixConnection(self.socket, timeout_s)
+        try:
+            connection.request("GET", PREFIX + path)
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                raise Refused(answer.status, json.loads(answer.read()))
+            while content := answer.read1(1 << 20):
+                yield content
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unanswered(f"GET {path}: {error!r}") from error
+        finally:
+            connection.close()
 
     def get(self, path: str, **query: str | int | float) -> Any:
         """The answer to a GET."""

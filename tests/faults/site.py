@@ -38,9 +38,10 @@ TAG_VARIABLE = "DRONED_HARNESS_TAG"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """An app of the configuration that runs `tests/programs/child.c`."""
+    """An app of the configuration that runs a program of `tests/programs`."""
 
     name: str
+    program: str = "child"
     mode: Sequence[str] = ("pause",)
     """The mode and its arguments, such as ("exit", "any", "200")."""
     instances: int = 1
@@ -97,9 +98,15 @@ class Site:
         """What droned printed."""
         return self.folder / "droned.log"
 
-    def child(self, name: str, mode: Sequence[str]) -> list[str]:
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.folder / "state"
+
+    def child(self, name: str, mode: Sequence[str], program: str = "child") -> list[str]:
         """The command line of a supervised program under the mark of this site."""
-        return [str(programs.child()), f"{name}@{self.tag}", str(self.stamps.path), *mode]
+        path = programs.compiled(programs.PROGRAMS / f"{program}.c")
+        return [str(path), f"{name}@{self.tag}", str(self.stamps.path), *mode]
 
     def configure(self, apps: Iterable[App], **droned: Any) -> None:
         """Write the configuration, by one rename.
@@ -113,7 +120,7 @@ class Site:
             "droned": {"start_budget": "off", **droned},
             "apps": {
                 app.name: {
-                    "command": self.child(app.name + "/${DRONED_LABEL}", app.mode),
+                    "command": self.child(app.name + "/${DRONED_LABEL}", app.mode, app.program),
                     "instances": app.instances,
                     **app.options,
                 }
@@ -134,7 +141,7 @@ class Site:
             "-c",
             str(self.configuration),
             "--state",
-            str(self.folder / "state"),
+            str(self.state),
             "--socket",
             str(self.socket),
         ]
@@ -229,5 +236,5 @@ class Site:
         if self.process is not None:
             self.process.wait(10.0)
             self.process = None
-        processes.remove_cgroups(self.folder / "state")
+        processes.remove_cgroups(self.state)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -24,6 +24,33 @@ class Stamp:
     """How it means to end (`7`, `s11`); None when it leaves that to others."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a writer printed from one USR1 on, told by itself."""
+
+    name: str
+    first_ns: int
+    """CLOCK_MONOTONIC before its first write."""
+    last_ns: int
+    """The same after its last one."""
+    longest_s: float
+    """The longest that one write took; 0 where it did not look."""
+    bytes: int
+
+
+def report_of(line: str) -> Report:
+    """What one line of the reports says."""
+    name, *numbers = line.split()
+    first_ns, last_ns, longest_ns, size = map(int, numbers)
+    return Report(
+        name=name.rpartition("@")[0],
+        first_ns=first_ns,
+        last_ns=last_ns,
+        longest_s=longest_ns / 1e9,
+        bytes=size,
+    )
+
+
 @dataclass(slots=True)
 class StampFile:
     """The file that the programs append to; `new` gives each line once."""
@@ -32,9 +59,20 @@ class StampFile:
     _offset: int = field(default=0, init=False)
 
     def create(self) -> None:
-        """Make the file, empty, writable for any user that a program may run as."""
-        self.path.touch()
-        self.path.chmod(0o666)
+        """Make the files, empty, writable for any user that a program may run as."""
+        for path in (self.path, self.reports):
+            path.touch()
+            path.chmod(0o666)
+
+    @property
+    def reports(self) -> Path:
+        """Where `tests/programs/writer.c` tells what it printed."""
+        return self.path.with_name(self.path.name + ".reports")
+
+    def reported(self) -> list[Report]:
+        """All reports until now."""
+        lines = self.reports.read_text().splitlines(keepends=True)
+        return [report_of(line) for line in lines if line.endswith("\n")]
 
     def size(self) -> int:
         """Bytes written until now: the cheapest way to see that somebody was exec'd."""
