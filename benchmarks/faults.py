@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from benchmarks.run import say
 from tests.faults import programs
-from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
+from tests.faults.scenarios import (
+    daemon_kills,
+    exits,
+    goings,
+    guardian_kills,
+    hang,
+    log_disk_full,
+    log_kills,
+    tree_stops,
+    trees,
+)
 from tests.faults.verdict import Verdict
 
 DRONED = (str(programs.ROOT / "bin" / "droned"),)
@@ -76,6 +86,16 @@ def _exits(small: bool) -> Verdict:
     return exits.run(size, DRONED)
 
 
+def _log_kills(small: bool) -> Verdict:
+    size = log_kills.Size(instances=10, kills=6, pause_ms=100) if small else log_kills.Size()
+    return log_kills.run(size, DRONED)
+
+
+def _log_disk_full(small: bool) -> Verdict:
+    size = log_disk_full.Size(instances=4, disk_mb=64, full_s=3.0) if small else log_disk_full.Size()
+    return log_disk_full.run(size, DRONED)
+
+
 FAULT_ROWS: tuple[FaultRow, ...] = (
     FaultRow(
         name="daemon-kills",
@@ -134,6 +154,19 @@ FAULT_ROWS: tuple[FaultRow, ...] = (
         title="5,000 children exiting within 10 s while the daemon is killed 3×",
         target="5,000 exit records, right code or signal, no zombie after 2 s",
         run=_exits,
+    ),
+    FaultRow(
+        name="log-kills",
+        title="kill -9 of droned-logs, daemon and guardian in turn at random, 60×, while 100 programs print "
+        "numbered lines at full speed, rotation at 1 MiB",
+        target="0 bytes lost, repeated or reordered; no writer blocked over 0.5 s; the index tells the same",
+        run=_log_kills,
+    ),
+    FaultRow(
+        name="log-disk-full",
+        title="the disk of the logs is full for 20 s",
+        target="apps go on; what is dropped is counted and marked; recovered by itself",
+        run=_log_disk_full,
     ),
 )
 

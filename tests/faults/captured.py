@@ -7,7 +7,7 @@ written here a second time, so that reader and harness are not wrong together.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,50 +59,44 @@ def captured_bytes(logs: Path, instance: str, stream: str) -> int:
             continue
 
 
-def whole(logs: Path, instance: str, stream: str) -> Iterator[bytes | str]:
-    """The content of the segments, oldest first, and a fault in words where one does not follow another."""
-    end: int | None = None
-    for segment in segments(logs, instance, stream):
-        if end is not None and segment.start != end:
-            yield f"{segment.path.name} begins at {segment.start}, the one before it ends at {end}"
-        content = segment.content()
-        yield content
-        end = segment.start + len(content)
+def wrong(logs: Path, mark: str, size: int, printed: int, gaps: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """What is wrong with a stream of lines of `size` bytes, as tests/programs/writer.c prints them in bursts.
 
-
-def misnumbered(logs: Path, mark: str, size: int, count: int) -> list[str]:
-    """Faults in a stream of `count` lines of `size` bytes, as tests/programs/writer.c prints them in bursts.
-
-    `mark` is the name that the program was given: its instance, `@` and the tag.
+    `mark` is the name that the program was given: its instance, `@` and the
+    tag; `printed` is how many bytes it printed; each of `gaps` is an offset and
+    how many bytes were dropped before it, in the order of the offsets.
     """
     instance = mark.rpartition("@")[0]
     tail = f" {mark} ".encode().ljust(size - 13, b".") + b"\n"
-    number, rest = 0, b""
-    faults = []
-    for part in whole(logs, instance, "stdout"):
-        if isinstance(part, str):
-            faults.append(f"{instance}: {part}")
-            continue
-        text = rest + part
-        lines, left = divmod(len(text), size)
-        wanted = b"".join([b"%012d%b" % (each, tail) for each in range(number, number + lines)])
-        if not text.startswith(wanted):
-            place = _first_difference(text, wanted, size)
-            found = text[place * size : (place + 1) * size]
-            return [*faults, f"{instance}: where line {number + place} belongs stands {found[:60]!r}"]
-        rest = text[len(text) - left :]
-        number += lines
-    if rest:
-        faults.append(f"{instance}: ends within a line: {rest[:60]!r}")
-    if number != count:
-        faults.append(f"{instance}: {number} of {count} lines")
-    return faults
+    content = b""
+    for segment in segments(logs, instance, "stdout"):
+        if segment.start != len(content):
+            return [
+                f"{instance}: {segment.path.name} does not begin at {len(content)}, where the last one ends"
+            ]
+        content += segment.content()
+    begin = dropped = 0
+    for offset, count in (*gaps, (len(content), 0)):
+        part = content[begin:offset]
+        wanted = _printed(tail, size, begin + dropped, len(part))
+        if part != wanted:
+            place = next(place for place in range(len(part)) if part[place] != wanted[place])
+            line = (begin + dropped + place) // size
+            found = part[max(0, place - 20) : place + 60]
+            return [f"{instance}: wrong at offset {begin + place}, where line {line} belongs: {found!r}"]
+        begin, dropped = offset, dropped + count
+    if len(content) + dropped != printed:
+        told = f"{len(content)} are in the files, {dropped} are told as lost"
+        return [f"{instance}: {printed} bytes were printed, {told}"]
+    return []
 
 
-def _first_difference(text: bytes, wanted: bytes, size: int) -> int:
-    return next(
-        at // size for at in range(0, len(wanted), size) if text[at : at + size] != wanted[at : at + size]
-    )
+def _printed(tail: bytes, size: int, begin: int, count: int) -> bytes:
+    """So many bytes of what was printed, from the one at `begin` on."""
+    first = begin // size
+    lines = range(first, (begin + count) // size + 1)
+    skipped = begin - first * size
+    return b"".join([b"%012d%b" % (number, tail) for number in lines])[skipped : skipped + count]
 
 
 @dataclass(slots=True)
@@ -111,8 +105,8 @@ class Index:
 
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
     """How far each stream has come, by instance and stream."""
-    lost: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Bytes that were dropped."""
+    gaps: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
+    """Offsets, and how many bytes were dropped before each."""
     faults: list[str] = field(default_factory=list)
     blocks: int = 0
 
@@ -154,4 +148,4 @@ def _take(told: Index, numbers: dict[int, tuple[str, str]], block: form.Block, n
                 told.faults.append(f"{name}: {instance} {stream} is at {offset}, was told to be at {known}")
     elif fact["fact"] == "lost":
         key = (fact["instance"], fact["stream"])
-        told.lost[key] = told.lost.get(key, 0) + int(fact["bytes"])
+        told.gaps.setdefault(key, []).append((fact["offset"], fact["bytes"]))
