@@ -96,9 +96,10 @@ class Api:
         ).encode("ascii")
         return self._post("/actions", body)
 
-    def order(self, path: str, targets: Iterable[str]) -> Answer:
+    def order(self, path: str, targets: Iterable[str], *, all_targets: bool, reason: str) -> Answer:
         """The answer to POST `path`, which does something to `targets` that is harmless to do twice."""
-        return self._post(path, json.dumps({"targets": list(targets)}).encode("ascii"))
+        body = {"targets": list(targets), "all": all_targets, "reason": reason}
+        return self._post(path, json.dumps(body).encode("ascii"))
 
     def _post(self, path: str, body: bytes) -> Answer:
         headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}

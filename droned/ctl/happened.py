@@ -43,10 +43,11 @@ def event_table(
     folds: bool = False,
     indent: int = 0,
     last_mark: str = "",
+    below: Mapping[int, Sequence[str]] | None = None,
 ) -> list[str]:
     """All the events as one table; `last_mark` stands behind the text of the last.
 
-    `folds` as in `render`; `indent` is how many columns the caller puts before each line.
+    `folds` and `below` as in `render`; `indent` is how many columns the caller puts before each line.
     """
     cells = [cells_of(event, console) for event in events]
     if last_mark:
@@ -59,6 +60,7 @@ def event_table(
         width=None if width is None else width - indent,
         paint=lambda name, text: painted_type(console, name, text),
         folds=folds,
+        below=below,
     )
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from droned.ctl.console import Console
 from droned.ctl.log_stream import Record, Told
-from droned.ctl.text import clock_time, counted, escaped
+from droned.ctl.text import clock_time, counted, escaped, escaped_line
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 """Of the names of instances, in the order in which they appear."""
@@ -23,14 +23,6 @@ OUTPUT_MARK, ERROR_MARK = "|", "E"
 
 Source = tuple[str, str]
 """Instance and stream."""
-
-
-def shown(line: str) -> str:
-    """A line as a terminal may get it: escaped but for printable text and tabs, bad bytes as `\\xff`."""
-    if line.isprintable():
-        return line
-    text = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "\t".join(map(escaped, text.split("\t")))
 
 
 def ending(status: object) -> str:
@@ -127,7 +119,7 @@ class TextLines:
             if self._unended is not None:
                 parts.append("\n")
             parts.append(self._before(record, source))
-        parts.append(shown(text) if self._console.is_terminal else text)
+        parts.append(escaped_line(text) if self._console.is_terminal else text)
         if record.get("more"):
             self._unended = source
         else:

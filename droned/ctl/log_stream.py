@@ -8,6 +8,7 @@ has nothing twice, and no hole that it is not told of.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from droned.errors import BadRequest, DronedError, ShuttingDown
 SEARCH_S = 3600.0
 """Seconds that a search of history may take until its next line; heartbeats come only behind it."""
 MOST_BROKEN = 20
-"""Answers in a row that broke off without a line, after which it is no use."""
+"""Answers in a row that broke off within `SOON_S` and without anything new, after which it is no use."""
+SOON_S = 2.0
 
 Record = dict[str, Any]
 Query = Sequence[tuple[str, object]]
@@ -88,6 +90,7 @@ class _Progress:
         self.has_caught_up = False
         self.has_ended = False
         self._broken = 0
+        self._began = 0.0
         self._told_caught_up = False
         self._events_here: list[Record] = []
         """Events at `position`: an answer that goes on behind it may tell them again."""
@@ -95,9 +98,11 @@ class _Progress:
     def begin_answer(self) -> None:
         """Another answer begins."""
         self.has_caught_up = False
-        self._broken += 1
+        now = time.monotonic()
+        self._broken = self._broken + 1 if now - self._began < SOON_S else 0
+        self._began = now
         if self._broken > MOST_BROKEN:
-            raise DronedError("cannot read the output: every answer breaks off before its first line")
+            raise DronedError("cannot read the output: every answer breaks off at once")
 
     def resumed(self, query: Query) -> Query:
         """The same question for what is still to come."""
@@ -108,8 +113,7 @@ class _Progress:
 
     def taken(self, batch: Sequence[bytes]) -> list[Told]:
         """What is new in these lines."""
-        found = []
-        self._broken = 0
+        found: list[Told] = []
         for line in batch:
             record = _record_of(line)
             position = record.get("position")
@@ -135,6 +139,8 @@ class _Progress:
                     if record not in self._events_here:
                         self._events_here.append(record)
                         found.append(Told(line, record))
+        if found:
+            self._broken = 0
         return found
 
 

@@ -10,7 +10,7 @@ dropped without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from droned.ctl.text import cut, folded, width_of
 
@@ -34,11 +34,13 @@ def render(
     width: int | None = None,
     paint: Painter | None = None,
     folds: bool = False,
+    below: Mapping[int, Sequence[str]] | None = None,
 ) -> list[str]:
     """The lines of a table of already escaped cells; an empty cell is shown as `-`.
 
     `width` is the terminal's; None cuts nothing. With `folds`, what does not fit
-    into the last column goes on below instead of being cut.
+    into the last column goes on below instead of being cut. `below` has lines that
+    stand below a row, by its number from 0 on, behind the width of the first column.
     """
     cells = [[cell or "-" for cell in row] for row in rows]
     lines = [list(names), *cells] if with_names else cells
@@ -74,6 +76,8 @@ def render(
         else:
             painted.append(GAP.join([*row, shown(last, pieces.pop(0))]))
         painted += [" " * before + shown(last, piece) for piece in pieces]
+        if is_row and below is not None:
+            painted += [" " * widths[0] + GAP + beneath for beneath in below.get(number - first_row, ())]
     return painted
 
 

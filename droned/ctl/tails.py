@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from droned.ctl.api import Api, quoted
-from droned.ctl.text import moment_of
+from droned.ctl.text import escaped_line, moment_of
 from droned.errors import DronedError
 
 READ_BYTES = 64 * 1024
 CLOCK_SLACK_S = 1.0
 """A file last written so long before the run began still counts as written by it: file times are coarse."""
+
+
+def marked(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines with `stream` and `line`, escaped, behind `err` or `out`."""
+    return [
+        f"{'err' if each.get('stream') == 'stderr' else 'out'}  {escaped_line(str(each.get('line')))}"
+        for each in lines
+    ]
 
 
 def last_output(api: Api, instance: str, after_run: int, lines: int) -> list[str]:

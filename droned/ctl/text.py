@@ -23,6 +23,14 @@ def escaped(text: str) -> str:
     return "".join(each if each.isprintable() else _escape(each) for each in text)
 
 
+def escaped_line(line: str) -> str:
+    """What an app wrote, `escaped` but for tabs; bytes that are no text (lone surrogates) as `\\xff`."""
+    if line.isprintable():
+        return line
+    text = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "\t".join(map(escaped, text.split("\t")))
+
+
 def escaped_json(text: str) -> str:
     """The same JSON, with what `escaped` would hide written as JSON's own escapes; line ends stay."""
     if text.isprintable():

@@ -123,6 +123,8 @@ class StubDaemon:
         self.version = 88214
         self.pid = 4711
         self.issues: list[dict[str, Any]] = []
+        self.captured: list[dict[str, Any]] = []
+        """What `GET /logs` answers, before its end."""
         self.asked: list[Asked] = []
         self.routes: dict[tuple[str, str], Callable[[Asked], Reply]] = {}
         self.actions: dict[str, list[dict[str, Any]]] = {}
@@ -215,6 +217,10 @@ class StubDaemon:
                     return Reply(200, replies.pop(0) if len(replies) > 1 else replies[0])
                 case ["events"]:
                     return self._events(asked)
+                case ["logs"]:
+                    lines = [*self.captured, {"event": "end", "position": 999}]
+                    body = "".join(json.dumps(each) + "\n" for each in lines)
+                    return Reply(200, body=body.encode(), content_type="application/x-ndjson")
         return problem(404, "no-such-target", f"cannot find {asked.path}")
 
     def _events(self, asked: Asked) -> Reply:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from droned.ctl import following, log_stream
-from droned.ctl.log_lines import Stamps, ending, shown
+from droned.ctl.log_lines import Stamps, ending
+from droned.ctl.text import escaped_line
 from tests.ctl.conftest import Ctl
 from tests.ctl.stub import RESET, Reply, StubDaemon, problem
 
@@ -290,7 +291,7 @@ def test_an_answer_that_never_says_anything_is_given_up(ctl: Ctl, daemon: StubDa
     daemon.will("GET", "/logs", broken())
     done = ctl("logs", "-f")
     assert done.status == 1
-    assert "every answer breaks off" in done.err
+    assert "every answer breaks off at once" in done.err
 
 
 def test_a_daemon_that_stays_away_is_5(ctl: Ctl, daemon: StubDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +308,17 @@ def test_a_daemon_that_stays_away_is_5(ctl: Ctl, daemon: StubDaemon, monkeypatch
 def test_rotate_and_an_app_of_that_name(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.will("POST", "/logs/rotate", Reply(200, {"rotated": 2}))
     assert ctl("logs", "rotate", "web", "db/0") == (0, "", "began 2 new files\n")
-    assert daemon.asked_for("POST", "/logs/rotate")[0].document == {"targets": ["web", "db/0"]}
+    assert daemon.asked_for("POST", "/logs/rotate")[0].document == {
+        "targets": ["web", "db/0"],
+        "all": False,
+        "reason": "",
+    }
+    assert ctl("logs", "rotate", "--all", "--reason", "a look").status == 0
+    assert daemon.asked_for("POST", "/logs/rotate")[1].document == {
+        "targets": [],
+        "all": True,
+        "reason": "a look",
+    }
     assert json.loads(ctl("tail", "rotate", "web", "-o", "json").out) == {"rotated": 2}
     assert ctl("logs", "rotate").status == 2
     daemon.will("GET", "/logs", answer())
@@ -356,7 +367,7 @@ def test_usage_is_sorted_by_size(ctl: Ctl, daemon: StubDaemon) -> None:
     ],
 )
 def test_a_terminal_gets_nothing_that_moves_it(text: str, told: str) -> None:
-    assert shown(text) == told
+    assert escaped_line(text) == told
 
 
 @pytest.mark.parametrize(

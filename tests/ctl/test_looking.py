@@ -100,6 +100,46 @@ def test_why_is_the_chain_of_causes(ctl: Ctl, daemon: StubDaemon) -> None:
     assert lines[-1].endswith("start web by root: new layout  <- began here")
 
 
+def test_the_last_lines_of_a_run_stand_below_its_end(ctl: Ctl, daemon: StubDaemon) -> None:
+    lines = [{"stream": "stdout", "line": "a\tb\x1b"}, {"stream": "stderr", "line": "no module\udcff"}]
+    exits = [
+        {"run": run, "code": 1, "at": AT, "reason": "exited 1", "last_lines": lines} for run in (1, 2, 4)
+    ]
+    exits.insert(2, {"run": 3, "code": 0, "at": AT, "reason": "exited 0"})
+    shape = {"server": "web1", "version": 5, "at": AT, "instance": CRASHED, "exits": exits}
+    daemon.will("GET", "/instances/web/0", Reply(200, shape))
+    told = ctl("describe", "web/0").out
+    assert told.split("last exits\n")[1].splitlines()[:9] == [
+        "  RUN  AT                           REASON",
+        f"  1    {AT}  exited 1",
+        f"  2    {AT}  exited 1",
+        "       out  a\tb\\x1b",
+        "       err  no module\\xff",
+        f"  3    {AT}  exited 0",
+        f"  4    {AT}  exited 1",
+        "       out  a\tb\\x1b",
+        "       err  no module\\xff",
+    ]
+    chain = [
+        event(90, "instance-backoff", "web/0", "next start in 12s", cause=89),
+        event(89, "instance-crashed", "web/0", "exited 1", cause=60, data={"run": 3}),
+        event(60, "command-accepted", "web/0", "start web by root", actor="root"),
+    ]
+    crashed = {**CRASHED, "exit": {**CRASHED["exit"], "run": 3}}
+    shape = {"instance": crashed, "chain": chain, "last_lines": lines[1:]}
+    daemon.will("GET", "/instances/web/0/why", Reply(200, shape))
+    told = ctl("why", "web/0").out
+    assert [line.split()[:2] for line in told.splitlines()[3:6]] == [
+        ["89", AT],
+        ["err", "no"],
+        ["60", AT],
+    ]
+    daemon.will("GET", "/instances/web/0/why", Reply(200, {**shape, "chain": chain[:1]}))
+    assert ctl("why", "web/0").out.endswith(
+        "\nlast lines of the run that ended last\n  err  no module\\xff\n"
+    )
+
+
 def test_history_of_several_is_one_by_version(ctl: Ctl, daemon: StubDaemon) -> None:
     for label, versions in [("0", (1, 3)), ("1", (2, 4))]:
         events = [event(number, "instance-started", f"web/{label}", "") for number in versions]

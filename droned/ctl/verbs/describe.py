@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from droned.ctl.console import Console
@@ -14,10 +14,13 @@ from droned.ctl.naming import paths_of
 from droned.ctl.options import targets_argument, verb
 from droned.ctl.session import Session
 from droned.ctl.table import render
+from droned.ctl.tails import marked
 from droned.ctl.text import escaped
 from droned.ctl.verbs.issues import issue_lines
 
 INDENT = "  "
+LAST_LINES_OF = 2
+"""Runs that failed whose last lines are shown."""
 
 
 @verb("describe")
@@ -65,6 +68,7 @@ def page(body: Mapping[str, Any], console: Console) -> list[str]:
             cells,
             width=None if width is None else width - len(INDENT),
             folds=True,
+            below=_last_lines(exits),
         )
         lines += ["", "last exits", *_indented(table)]
     events = body.get("events") or []
@@ -73,6 +77,12 @@ def page(body: Mapping[str, Any], console: Console) -> list[str]:
         lines += ["", "last events", *_indented(table)]
     lines += ["", f"version {body.get('version')} of {view.since(body.get('at'))}" + _ago(view)]
     return lines
+
+
+def _last_lines(exits: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """What the newest runs that failed wrote last, by the number of the exit."""
+    kept = [number for number, each in enumerate(exits) if each.get("last_lines")]
+    return {number: marked(exits[number]["last_lines"]) for number in kept[-LAST_LINES_OF:]}
 
 
 def _instance(row: Mapping[str, Any], view: View, console: Console) -> Iterator[tuple[str, str]]:

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from droned.ctl.options import targets_argument, verb
+from droned.ctl.options import changing, require_targets, verb
 from droned.ctl.session import Session
 from droned.ctl.table import render
 from droned.ctl.text import counted, escaped, size
 
 
 @verb("rotate", formats=("table", "json"))
-@targets_argument(required=True)
-def rotate(session: Session, targets: tuple[str, ...]) -> int:
+@changing
+def rotate(session: Session, targets: tuple[str, ...], all_targets: bool, reason: str) -> int:
     """Begin new files for what instances write; what was captured stays, and so does who reads it."""
-    answer = session.asking().order("/logs/rotate", targets)
+    require_targets(targets, all_targets)
+    answer = session.asking().order("/logs/rotate", targets, all_targets=all_targets, reason=reason)
     if session.output == "json":
         session.console.raw(answer.body)
     else:
@@ -28,14 +29,15 @@ def rotate(session: Session, targets: tuple[str, ...]) -> int:
 
 
 @verb("clear", formats=("table", "json"))
-@targets_argument(required=True)
+@changing
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def clear(session: Session, targets: tuple[str, ...], yes: bool) -> int:
+def clear(session: Session, targets: tuple[str, ...], all_targets: bool, reason: str, yes: bool) -> int:
     """Delete all that was captured of instances, and say how many bytes that were."""
+    require_targets(targets, all_targets)
     if not yes:
         if not (session.console.err_is_terminal and sys.stdin is not None and sys.stdin.isatty()):
             raise click.UsageError("cannot ask whether to delete captured output: give --yes")
-        named = " ".join(map(escaped, targets))
+        named = "every instance" if all_targets else " ".join(map(escaped, targets))
         try:
             is_meant = click.confirm(f"delete all captured output of {named}?", err=True)
         except click.Abort:
@@ -43,7 +45,7 @@ def clear(session: Session, targets: tuple[str, ...], yes: bool) -> int:
         if not is_meant:
             session.console.notice("nothing was deleted")
             return 1
-    answer = session.asking().order("/logs/clear", targets)
+    answer = session.asking().order("/logs/clear", targets, all_targets=all_targets, reason=reason)
     if session.output == "json":
         session.console.raw(answer.body)
     else:
