@@ -99,9 +99,10 @@ TICK = 1
 FACT = 2
 """Payload: a JSON object. One of:
 
-    {"fact": "streams", "streams": [[NUMBER, "web/0", "stdout", OFFSET], …]}
+    {"fact": "streams", "streams": [[NUMBER, "web/0", "stdout", OFFSET], …], "runs": {"web/0": 3}}
         numbers of streams, and how far each had come. The first block of every file has all streams; one
-        that is new comes with a fact of its own before its first bytes.
+        that is new comes with a fact of its own before its first bytes. "runs", where known, are the last
+        runs that had begun: of the first block of a file, so that a run outlives the file of its beginning.
     {"fact": "began", "instance": "web/0", "run": 3, "at": WALL_S, "offsets": {"stdout": 0, "stderr": 0}}
     {"fact": "ended", "instance": "web/0", "run": 3, "at": WALL_S, "status": WAIT_STATUS | null,
      "offsets": {…}}
