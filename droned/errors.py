@@ -123,6 +123,18 @@ class ShuttingDown(DronedError):
     exit_status = 5
 
 
+class Busy(DronedError):
+    """As many as can be served at once are being served; `retry_after_s` says when to come again."""
+
+    code = "busy"
+    http_status = 503
+    exit_status = 5
+
+    def __init__(self, message: str, retry_after_s: int = 1, **facts: object) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, **facts)
+        self.retry_after_s = retry_after_s
+
+
 class JournalDamaged(DronedError):
     """A journal file holds bytes that its own digests disown."""
 

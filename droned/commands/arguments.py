@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from droned.commands.moments import WANTED, When, read_when
 from droned.errors import BadRequest
 
 MOST_TEXT = 1_000
@@ -54,6 +55,10 @@ class ArgumentType(enum.StrEnum):
     """A signal by name (TERM, SIGTERM) or number; the value is the number."""
     COUNTS = "counts"
     """A mapping of app to its number of instances; in a query `app=count`."""
+    MOMENT = "moment"
+    """A moment as `commands.moments` reads it; the value is its `When`."""
+    PATTERN = "pattern"
+    """A regular expression of at most 1,000 characters on one line; the value is its text."""
     POSITION = "position"
     """VERSION or VERSION.INDEX; the value is the pair, a bare version stands behind all of its events."""
 
@@ -212,6 +217,22 @@ def _position(argument: Argument, value: object) -> Position:
     return position
 
 
+def _moment(argument: Argument, value: object) -> When:
+    when = read_when(value) if isinstance(value, str) else None
+    if when is None:
+        raise _wrong(argument, value, WANTED)
+    return when
+
+
+def _pattern(argument: Argument, value: object) -> str:
+    text = _text(argument, value)
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as wrong:
+        raise _wrong(argument, value, f"a regular expression ({wrong})") from None
+    return text
+
+
 _CHECKS: Mapping[ArgumentType, Callable[[Argument, object], object]] = MappingProxyType(
     {
         ArgumentType.TEXT: _text,
@@ -221,6 +242,8 @@ _CHECKS: Mapping[ArgumentType, Callable[[Argument, object], object]] = MappingPr
         ArgumentType.FLAG: _flag,
         ArgumentType.SIGNAL: _signal,
         ArgumentType.COUNTS: _counts,
+        ArgumentType.MOMENT: _moment,
+        ArgumentType.PATTERN: _pattern,
         ArgumentType.POSITION: _position,
     }
 )

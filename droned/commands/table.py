@@ -72,6 +72,9 @@ class Command(Struct, frozen=True, kw_only=True):
     """Whether it is taken when the journal cannot write; what only reads always is."""
 
 
+STREAMS = ("stdout", "stderr", "output")
+"""Names of captured streams, as in `logs.format`, which dronectl need not import; `output` is both in one."""
+
 _LIMIT = Argument(name="limit", type=ArgumentType.COUNT, help="at most so many")
 _SINCE = Argument(
     name="since", type=ArgumentType.POSITION, help="only what is later than this version or event id"
@@ -171,6 +174,59 @@ _ROWS: tuple[Command, ...] = (
         works_degraded=True,
     ),
     Command(
+        name="logs",
+        role=Role.READ,
+        klass=CommandClass.READ,
+        takes_targets=TakesTargets.OPTIONAL,
+        arguments=(
+            Argument(
+                name="stream",
+                type=ArgumentType.TEXTS,
+                default=(),
+                choices=STREAMS,
+                help="only what was written there",
+            ),
+            Argument(name="since", type=ArgumentType.MOMENT, help="only what was captured from then on"),
+            Argument(name="until", type=ArgumentType.MOMENT, help="only what was captured before then"),
+            Argument(
+                name="after",
+                type=ArgumentType.COUNT,
+                most=2**62,
+                help="go on behind the line of this position; wins over since and last",
+            ),
+            Argument(
+                name="last", type=ArgumentType.COUNT, most=100_000, help="of the past, only so many lines"
+            ),
+            Argument(name="run", type=ArgumentType.COUNT, most=2**53, help="only this run of each instance"),
+            Argument(
+                name="previous",
+                type=ArgumentType.FLAG,
+                default=False,
+                help="only the run before the last one of each instance",
+            ),
+            Argument(name="grep", type=ArgumentType.PATTERN, help="only lines in which this is found"),
+            Argument(
+                name="invert", type=ArgumentType.FLAG, default=False, help="only lines in which it is not"
+            ),
+            Argument(
+                name="ignore_case",
+                type=ArgumentType.FLAG,
+                default=False,
+                help="take small and capital letters for the same",
+            ),
+            Argument(name="follow", type=ArgumentType.FLAG, default=False, help="go on as it is written"),
+        ),
+        help="show what instances wrote, in the order in which it was captured",
+        works_degraded=True,
+    ),
+    Command(
+        name="logs-usage",
+        role=Role.READ,
+        klass=CommandClass.READ,
+        help="show what captured output takes on the disk, and what was lost",
+        works_degraded=True,
+    ),
+    Command(
         name="start",
         role=Role.OPERATE,
         klass=CommandClass.RUN,
@@ -222,6 +278,22 @@ _ROWS: tuple[Command, ...] = (
             ),
         ),
         help="send a signal to instances",
+        works_degraded=True,
+    ),
+    Command(
+        name="logs-rotate",
+        role=Role.OPERATE,
+        klass=CommandClass.RUN,
+        takes_targets=TakesTargets.SOME,
+        help="begin a new segment of every stream of instances",
+        works_degraded=True,
+    ),
+    Command(
+        name="logs-clear",
+        role=Role.ADMIN,
+        klass=CommandClass.RUN,
+        takes_targets=TakesTargets.SOME,
+        help="delete all that was captured of instances",
         works_degraded=True,
     ),
     Command(

@@ -86,6 +86,31 @@ def resolve(
     return tuple(key for key in in_configuration_order(snapshot) if key in found)
 
 
+def apps_and_instances(
+    targets: Sequence[str], snapshot: Snapshot, server: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What `targets` name as whole apps, with instances that are yet to come, and as single instances.
+
+    Both are empty where everything is meant: without a target, or with one that names this server.
+    Raises as `resolve` does.
+    """
+    if not targets:
+        return (), ()
+    resolve(targets, snapshot, server)
+    names = dict.fromkeys([*snapshot.apps, *(record.app for record in snapshot.instances.values())])
+    apps: dict[str, None] = {}
+    instances: dict[str, None] = {}
+    for target in targets:
+        pattern = TargetPattern.parse(target, server)
+        if pattern.app is None:
+            return (), ()
+        if pattern.label in (None, "*"):
+            apps.update(dict.fromkeys(name for name in names if fnmatchcase(name, pattern.app)))
+        else:
+            instances.update(dict.fromkeys(key for key in snapshot.instances if pattern.is_about(key)))
+    return tuple(apps), tuple(instances)
+
+
 def in_configuration_order(snapshot: Snapshot) -> tuple[str, ...]:
     """The keys of all instances: apps and labels as the configuration lists them, what left it last."""
     apps = {name: place for place, name in enumerate(snapshot.apps)}

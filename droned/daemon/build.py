@@ -10,9 +10,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -28,6 +29,8 @@ from droned.drivers.journal_files import JournalFiles
 from droned.drivers.journal_folder import Folder
 from droned.drivers.journal_history import JournalHistory
 from droned.drivers.local_socket import try_to_listen
+from droned.drivers.log_link import LogLink
+from droned.drivers.log_reader import LogReader, reader_command
 from droned.drivers.looks import is_startable
 from droned.drivers.output_files import OutputFiles
 from droned.drivers.pools import NamedPool
@@ -36,12 +39,13 @@ from droned.drivers.successor import HeldRuns
 from droned.errors import CannotRun, ConfigurationError, DronedError
 from droned.models.daemon_log import OwnLogSettings
 from droned.models.events import EventType, Occurrence
-from droned.models.policy import Configuration, DaemonSettings
+from droned.models.policy import Configuration, DaemonSettings, LogPolicy
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
 from droned.models.registry import Registry
 from droned.services.configuring import Configuring
 from droned.services.issue_book import IssueBook
 from droned.services.journal import JournalService
+from droned.services.logs import LogsService
 from droned.services.operations import Operations
 from droned.services.plugins import Service, Services
 from droned.services.processes import GuardianSpawner, Processes
@@ -89,7 +93,6 @@ class Parts:
         self.spawner = GuardianSpawner(self.link.send, self.link.flush)
         self.journal = self._journal()
         self.output = OutputFiles(options.state_dir)
-        self.log_paths, self.output_begins = self.output.paths, self.output.begins
         self.registry.subscribe(self.output.follow)
         self.supervision = Supervision(
             registry=self.registry,
@@ -127,6 +130,21 @@ class Parts:
             when_durable=self.journal.when_durable,
             is_degraded=lambda: self.journal.is_degraded,
             most_instances=most_instances(options.reactor),
+        )
+        self.logs = LogsService(
+            registry=self.registry,
+            link=LogLink(self.output.folder, reactor=reactor),
+            new_reader=self._new_reader,
+            files=self.output,
+            issues=self.issues,
+            dispatcher=self.dispatcher,
+            server_name=self.server_name,
+            when_durable=self.journal.when_durable,
+            clock=self.clock,
+            timers=self.timers,
+            pool=self.pool,
+            run=self.run,
+            moment=self.supervision.moment,
         )
         self.stall = StallWatch(self.timers, self.clock.mono)
         self.link.on_ping(self.stall.pinged)
@@ -191,6 +209,7 @@ class Parts:
         self.supervision.set_budget(settings.start_budget)
         self.journal.keep_s = settings.journal.keep_s
         self.configure_log(settings.log)
+        self.logs.set_total(settings.logs.total_bytes)
         if self.services is not None:
             self.run(self.services.start_failed(settings, self), "starting the services that failed")
             if has_moved:
@@ -234,12 +253,31 @@ class Parts:
     def launch_of(self, app: AppRecord, record: InstanceRecord) -> Mapping[str, object]:
         """What the guardian is told to execute for an instance."""
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
+        policy = replace(app.spec.logs, direct=True)  # until the guardian captures
         try:
             self.output.prepare(app.name)
         except OSError as error:
             # The start then fails with a reason of its own, and is tried again.
             self.log.error("cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror)
-        return {**launch, **self.output.paths(record.key)}
+        return {**launch, **self.output.order(record.key, policy)}
+
+    def log_paths(self, instance: str) -> dict[str, str]:
+        """Where the newest output of an instance is found, by stream."""
+        policy = self._log_policy(instance)
+        return {} if policy is None else self.output.paths(instance, policy)
+
+    def output_begins(self, instance: str) -> list[dict[str, int | None]]:
+        """Where in its direct files the output of an instance's last runs begins."""
+        policy = self._log_policy(instance)
+        return self.output.begins(instance) if policy is not None and policy.direct else []
+
+    def _log_policy(self, instance: str) -> LogPolicy | None:
+        record = self.registry.instance(instance)
+        app = None if record is None else self.registry.app(record.app)
+        return None if app is None else replace(app.spec.logs, direct=True)
+
+    def _new_reader(self, received: Callable[[bytes], None], ended: Callable[[int], None]) -> LogReader:
+        return LogReader(reactor=self.reactor, command=reader_command(), received=received, ended=ended)
 
     async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
@@ -292,7 +330,7 @@ class Parts:
         return {
             "pid": os.getpid(),
             "guardian_pid": self.link.guardian_pid,
-            "logs_pid": None,
+            "logs_pid": self.logs.pid,
             "version": self.release,
             "started_at": rfc3339(self.started_at),
             "socket": self.socket_path,
@@ -313,6 +351,8 @@ class Parts:
             reasons.append("journal")
         if self.link.is_unresponsive:
             reasons.append("guardian")
+        if self.logs.is_unreachable:
+            reasons.append("logs")
         return reasons
 
 

@@ -158,6 +158,7 @@ class IssueKind(enum.StrEnum):
     ORPHANS = "orphans"
     GUARDIAN = "guardian"
     DESCRIPTORS = "descriptors"
+    LOGS = "logs"
 
 
 class IssueRecord(Struct, frozen=True, kw_only=True):

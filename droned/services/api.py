@@ -24,7 +24,7 @@ from droned.models.registry import Registry
 from droned.web.channel import Limits
 from droned.web.feed import Durability, EventFeed
 from droned.web.past import Journal, Past
-from droned.web.resource import Api
+from droned.web.resource import Api, LogSource
 from droned.web.root import Root, root
 from droned.web.site import ApiSite
 from droned.web.status import StatusBodies
@@ -51,9 +51,10 @@ class ApiContext(Protocol):
     server_name: str
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
-    """Where the output of an instance goes, by stream: `{"stdout": PATH, "stderr": PATH}`."""
+    """Where the newest output of an instance is found, by stream: `{"stdout": PATH, "stderr": PATH}`."""
     output_begins: Callable[[str], Sequence[Mapping[str, int | None]]]
-    """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
+    """Where in direct files the output of its last runs begins: `run`, and an offset by stream."""
+    logs: LogSource
 
 
 class LocalVisitor:
@@ -112,6 +113,7 @@ class ApiService(Service):
         daemon_status: Callable[[], Mapping[str, object]],
         log_paths: Callable[[str], Mapping[str, str]],
         output_begins: Callable[[str], Sequence[Mapping[str, int | None]]],
+        logs: LogSource,
         limits: Limits,
     ) -> None:
         self._timers = timers
@@ -135,6 +137,8 @@ class ApiService(Service):
             daemon_status=daemon_status,
             log_paths=log_paths,
             output_begins=output_begins,
+            logs=logs,
+            clock=clock,
         )
         self._port: LocalPort | None = None
         self._site: ApiSite | None = None
@@ -227,6 +231,7 @@ class ApiPlugin:
             daemon_status=context.daemon_status,
             log_paths=context.log_paths,
             output_begins=context.output_begins,
+            logs=context.logs,
             limits=Limits(),
         )
 

@@ -83,10 +83,7 @@ class Actions(ApiResource):
 
     async def _post(self, request: ApiRequest) -> Answer:
         require(request, Role.READ)  # the command's own role is the dispatcher's question
-        kind = (request.header(b"Content-Type") or "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise BadRequest(f'cannot take a body of type "{kind[:80]}": it must be application/json')
-        asked = read_request(request.body(), request.header(b"Idempotency-Key"))
+        asked = read_request(json_body(request), request.header(b"Idempotency-Key"))
         receipt = await self.api.dispatcher.dispatch(asked, await request.visitor.caller())
         action = self.api.registry.records("action").get(receipt.action or "")
         body = encode(
@@ -99,6 +96,14 @@ class Actions(ApiResource):
         )
         place = () if receipt.action is None else ((b"Location", f"{PATH}/{receipt.action}".encode("ascii")),)
         return Answer(body=body, status=202, content_type=JSON, headers=place)
+
+
+def json_body(request: ApiRequest) -> bytes:
+    """The body; BadRequest unless the client says that it is JSON."""
+    kind = (request.header(b"Content-Type") or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise BadRequest(f'cannot take a body of type "{kind[:80]}": it must be application/json')
+    return request.body()
 
 
 class Action(ApiResource):

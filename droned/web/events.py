@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from droned.commands.arguments import WHOLE_VERSION, Position, position_text, read_position, shown
 from droned.commands.nearness import hint, near_names
@@ -20,21 +20,33 @@ from droned.web.stream import EventStream
 HEARTBEAT_S = 15.0
 
 
+class Stream(Protocol):
+    """An answer that goes on."""
+
+    def heartbeat(self) -> None:
+        """Tell the client that we are there."""
+        ...
+
+    def finish(self) -> None:
+        """End it in order."""
+        ...
+
+
 class Streams:
     """Every open stream, and the heartbeat that they share."""
 
     def __init__(self, timers: ITimers) -> None:
         self._timers = timers
-        self._streams: set[EventStream] = set()
+        self._streams: set[Stream] = set()
         self._call: Any = None
 
-    def add(self, stream: EventStream) -> None:
+    def add(self, stream: Stream) -> None:
         """Keep the stream alive until it leaves."""
         self._streams.add(stream)
         if self._call is None:
             self._call = self._timers.call_later(HEARTBEAT_S, self._beat)
 
-    def leave(self, stream: EventStream) -> None:
+    def leave(self, stream: Stream) -> None:
         """The stream is over."""
         self._streams.discard(stream)
         if not self._streams and self._call is not None:

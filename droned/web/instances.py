@@ -105,6 +105,7 @@ class Description(InstanceResource):
         exits = found.exits
         if record.exit is not None and (not exits or exits[-1]["run"] != record.exit.run):
             exits = [*exits, exit_in_full(record.exit)][-DESCRIBED_EXITS:]
+        exits = await self._with_last_lines(exits)
         app = self.api.registry.app(record.app)
         snapshot = self.api.registry.snapshot()
         subjects = (record.key, f"app {record.app}", record.app)
@@ -126,6 +127,15 @@ class Description(InstanceResource):
             }
         )
 
+    async def _with_last_lines(self, exits: list[dict[str, object]]) -> list[dict[str, object]]:
+        """The exits, each with the last lines of its run where they are kept."""
+        runs = [run for each in exits if isinstance(run := each["run"], int)]
+        kept = await self.api.logs.last_lines(self.key, runs)
+        return [
+            {**each, "last_lines": kept[run]} if isinstance(run := each["run"], int) and run in kept else each
+            for each in exits
+        ]
+
 
 class Why(InstanceResource):
     """`why`: the chain of causes that made an instance what it is."""
@@ -139,11 +149,15 @@ class Why(InstanceResource):
 
     async def _why(self) -> Answer:
         chain = await self.api.past.why(self.key)
+        exit_ = self.record().exit
+        kept = {} if exit_ is None else await self.api.logs.last_lines(self.key, [exit_.run])
+        last_lines = [] if exit_ is None else kept.get(exit_.run, [])
         return answer(
             {
                 **self.api.head(),
                 "instance": instance_row(self.record(), self.api.server),
                 "chain": [event_shape(event) for event in chain],
+                "last_lines": last_lines,
             }
         )
 

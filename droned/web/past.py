@@ -198,6 +198,14 @@ class Past:
             event = await self._cause_of(event, key)
         return chain
 
+    async def moment_of(self, version: int) -> float | None:
+        """The wall second of a version; None where neither memory nor journal has it."""
+        told = self._feed.at_version(version)
+        if told:
+            return told[0].event.at
+        records = await self._journal.read(version - 1, version)
+        return await self._pool.run(_first_moment, records)
+
     def _remember_exits(self, commit: Commit) -> None:
         for change in commit.changes:
             if change.kind != "instance":
@@ -306,6 +314,13 @@ def _exit_from_journal(fields: Mapping[str, Any]) -> dict[str, object]:
         "stage": fields.get("stage"),
         "errno": fields.get("errno"),
     }
+
+
+def _first_moment(records: Iterator[Record]) -> float | None:
+    """Runs in a thread: the wall second of the first record, None when there is none."""
+    for record in records:
+        return float(record["moment"]["wall"])
+    return None
 
 
 def _first_cause(records: Iterator[Record]) -> int:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from droned.errors import BadRequest, DronedError
+from droned.errors import BadRequest, Busy, DronedError
 from droned.web.channel import MOST_BODY, too_large_a_body
 from droned.web.documents import JSON, encode
 from droned.web.problems import PROBLEM, internal_problem, problem
@@ -131,6 +131,8 @@ class ApiRequest(Request):
             allowed = error.facts.get("allowed")
             if isinstance(allowed, list):
                 headers = ((b"Allow", ", ".join(allowed).encode("ascii")),)
+            elif isinstance(error, Busy):
+                headers = ((b"Retry-After", b"%d" % error.retry_after_s),)
         else:
             failure_id = secrets.token_hex(6)
             _log.failure(

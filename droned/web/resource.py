@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from droned.commands.dispatcher import Dispatcher
 from droned.commands.table import COMMANDS, Role, check_query
 from droned.errors import NoSuchTarget, NotAllowed, WrongMethod
-from droned.models.ports import ITimers
+from droned.models.ports import IClock, ITimers
 from droned.models.registry import Registry
 from droned.web.feed import EventFeed
 from droned.web.past import Past
@@ -25,6 +25,45 @@ from droned.web.status import StatusBodies
 _log = Logger()
 Query = Mapping[str, Any]
 Work = Coroutine[Any, Any, Answer | None]
+
+
+class Reading(Protocol):
+    """A reader at work."""
+
+    def pause(self) -> None:
+        """Take nothing of it until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Go on."""
+        ...
+
+    def kill(self) -> None:
+        """Nobody wants its answer any more."""
+        ...
+
+
+class LogSource(Protocol):
+    """What is asked about captured output."""
+
+    def read(
+        self,
+        question: Mapping[str, object],
+        received: Callable[[bytes], None],
+        ended: Callable[[int], None],
+    ) -> Reading:
+        """Start a reader: `received` is given what it prints, `ended` its wait status. Raises Busy."""
+        ...
+
+    def usage(self) -> Awaitable[Mapping[str, object]]:
+        """The room that everything takes."""
+        ...
+
+    def last_lines(
+        self, instance: str, runs: Sequence[int]
+    ) -> Awaitable[Mapping[int, Sequence[Mapping[str, str]]]]:
+        """The last lines of those of these runs of which they are kept."""
+        ...
 
 
 class Api(Struct, frozen=True, kw_only=True):
@@ -40,9 +79,11 @@ class Api(Struct, frozen=True, kw_only=True):
     past: Past
     daemon_status: Callable[[], Mapping[str, object]]
     log_paths: Callable[[str], Mapping[str, str]]
-    """Where the output of an instance goes: paths by the name of the stream."""
+    """Where the newest output of an instance is found: paths by the name of the stream."""
     output_begins: Callable[[str], Sequence[Mapping[str, int | None]]]
-    """Where in these files the output of its last runs begins: `run`, and an offset by stream."""
+    """Where in direct files the output of its last runs begins: `run`, and an offset by stream."""
+    logs: LogSource
+    clock: IClock
 
     def head(self) -> dict[str, object]:
         """What every answer about this server begins with."""

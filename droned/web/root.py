@@ -11,6 +11,7 @@ from droned.web.actions import Actions, Waits
 from droned.web.daemon import Apps, Daemon, Issues
 from droned.web.events import Events, Streams
 from droned.web.instances import Instances
+from droned.web.logs import Logs
 from droned.web.resource import Api, Branch
 
 
@@ -31,6 +32,7 @@ def root(api: Api) -> Root:
             b"apps": Apps(api),
             b"issues": Issues(api),
             b"events": Events(api, streams),
+            b"logs": Logs(api, streams),
             b"actions": Actions(api, waits),
             b"daemon": Daemon(api),
         },

@@ -26,10 +26,13 @@ READS = {
     "actions",
     "apps",
     "daemon-status",
+    "logs",
+    "logs-usage",
 }
-OPERATES = {"start", "stop", "restart", "enable", "disable", "kill"}
+OPERATES = {"start", "stop", "restart", "enable", "disable", "kill", "logs-rotate"}
 ADMINISTERS = {
     "scale",
+    "logs-clear",
     "daemon-restart",
     "daemon-stop",
     "daemon-shutdown",

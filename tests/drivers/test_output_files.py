@@ -1,12 +1,81 @@
-"""Where the output of runs goes, and where in the files that of each begins."""
+"""Where the output of runs goes, where in the files that of each begins, and how a failed one ended."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from droned.drivers.output_files import RUNS_KEPT, OutputFiles
+from droned.drivers.output_files import LAST_LINES_BYTES, RUNS_KEPT, OutputFiles, policy_text
+from droned.logs.format import DEFAULT_POLICY
+from droned.models.policy import LogFormat, LogPolicy, StderrTo, WhenFull
 from droned.models.records import InstanceRecord
 from droned.models.registry import Moment, Registry
+
+MERGED = LogPolicy(stderr=StderrTo.MERGED)
+DIRECT = LogPolicy(direct=True)
+
+
+def test_captured_output_is_ordered_by_the_names_of_streams() -> None:
+    output = OutputFiles("/state")
+    text = policy_text(LogPolicy())
+    assert output.order("web/0", LogPolicy()) == {"stdout": "stdout", "stderr": "stderr", "logs": text}
+    assert output.order("web/0", MERGED) == {"stdout": "output", "stderr": "output", "logs": text}
+    assert output.paths("web/0", LogPolicy()) == {
+        "stdout": "/state/logs/web/0/stdout.log",
+        "stderr": "/state/logs/web/0/stderr.log",
+    }
+    assert output.paths("web/0", MERGED) == {"output": "/state/logs/web/0/output.log"}
+
+
+def test_direct_output_is_ordered_by_paths() -> None:
+    output = OutputFiles("/state")
+    paths = {"stdout": "/state/logs/web/0.stdout.log", "stderr": "/state/logs/web/0.stderr.log"}
+    assert output.order("web/0", DIRECT) == output.paths("web/0", DIRECT) == paths
+    merged = LogPolicy(direct=True, stderr=StderrTo.MERGED)
+    one = "/state/logs/web/0.output.log"
+    assert output.order("web/0", merged) == {"stdout": one, "stderr": one}
+    assert output.paths("web/0", merged) == {"output": one}
+
+
+def test_a_policy_travels_as_droned_logs_takes_it() -> None:
+    assert json.loads(policy_text(LogPolicy())) == DEFAULT_POLICY
+    other = LogPolicy(format=LogFormat.JSON, keep=0, max_age_s=None, when_full=WhenFull.BLOCK)
+    told = json.loads(policy_text(other))
+    assert (told["format"], told["keep"], told["max_age_s"], told["when_full"]) == ("json", 0, None, "block")
+
+
+def last(folder: Path, run: int, content: str | bytes) -> None:
+    (folder / "logs/web/0").mkdir(parents=True, exist_ok=True)
+    path = folder / f"logs/web/0/last-{run}.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def test_the_last_lines_of_runs_that_failed(tmp_path: Path) -> None:
+    lines = [{"stream": "stderr", "line": "Traceback \\udcff"}]
+    last(tmp_path, 3, json.dumps({"lines": lines, "more": "of a later release"}))
+    assert OutputFiles(str(tmp_path)).last_lines("web/0", [2, 3]) == {3: lines}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"lines": 5}', '{"lines": [5]}', '{"lines": [{"line": "x"}]}', b"\xff"),
+        *("[" * 5000, json.dumps({"lines": [{"stream": "stdout", "line": "x" * LAST_LINES_BYTES}]})),
+    ],
+)
+def test_what_are_no_last_lines_is_none(tmp_path: Path, content: str | bytes) -> None:
+    last(tmp_path, 3, content)
+    assert OutputFiles(str(tmp_path)).last_lines("web/0", [3]) == {}
+
+
+def test_last_lines_come_from_a_file_and_nothing_else(tmp_path: Path) -> None:
+    last(tmp_path, 1, json.dumps({"lines": []}))
+    folder = tmp_path / "logs/web/0"
+    os.mkfifo(folder / "last-2.json")
+    (folder / "last-3.json").symlink_to("last-1.json")
+    (folder / "last-4.json").mkdir()
+    assert OutputFiles(str(tmp_path)).last_lines("web/0", [1, 2, 3, 4]) == {1: []}
 
 
 def test_each_run_begins_where_the_one_before_ended(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from droned.models.records import AppRecord, Exit, InstanceRecord, State, Wanted
 from droned.models.registry import Commit, Moment, Registry
 from droned.services.api import ApiService
 from droned.web.channel import Limits
+from tests.web.harness import ScriptedLogs
 
 SIZE = 1_000
 
@@ -105,6 +106,7 @@ class Server:
             daemon_status=lambda: {"pid": os.getpid()},
             log_paths=lambda key: {},
             output_begins=lambda key: [],
+            logs=ScriptedLogs(),
             limits=Limits(header_s=options.header_s),
         )
 

@@ -105,6 +105,53 @@ class ScriptedJournal:
         )
 
 
+class ScriptedReading:
+    """A reader that prints what the test says."""
+
+    def __init__(
+        self, question: Mapping[str, object], received: Callable[[bytes], None], ended: Callable[[int], None]
+    ) -> None:
+        self.question = question
+        self.prints = received
+        self.ends = ended
+        self.is_paused = self.is_killed = False
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class ScriptedLogs:
+    """Captured output as the test has it."""
+
+    def __init__(self) -> None:
+        self.readings: list[ScriptedReading] = []
+        self.fault: Exception | None = None
+        self.kept: dict[int, list[dict[str, str]]] = {}
+
+    def read(
+        self, question: Mapping[str, object], received: Callable[[bytes], None], ended: Callable[[int], None]
+    ) -> ScriptedReading:
+        if self.fault is not None:
+            raise self.fault
+        self.readings.append(ScriptedReading(question, received, ended))
+        return self.readings[-1]
+
+    async def usage(self) -> Mapping[str, object]:
+        if self.fault is not None:
+            raise self.fault
+        instances = {"web/0": {"bytes": 1, "segments": 2, "lost_bytes": 0}}
+        return {"instances": instances, "index_bytes": 9, "total_bytes": 10}
+
+    async def last_lines(self, instance: str, runs: Sequence[int]) -> Mapping[int, list[dict[str, str]]]:
+        return {run: self.kept[run] for run in runs if run in self.kept}
+
+
 @dataclass
 class Visit:
     """Whoever is at the other end."""
@@ -237,7 +284,7 @@ class Place:
         self.requests: list[tuple[Request, Caller]] = []
         self.receipt: Receipt | Exception = Receipt(version=1, durable=True, action=None)
         self.dispatcher = Dispatcher(lambda: self.journal.is_degraded)
-        for name in ("restart", "stop", "kill", "daemon-reload"):
+        for name in ("restart", "stop", "kill", "daemon-reload", "logs-rotate", "logs-clear"):
             self.dispatcher.register(name, self._command)
         self.commit(
             [("app", name, app(name, labels)) for name, labels in self.apps]
@@ -248,6 +295,7 @@ class Place:
             ],
             [Occurrence(type=EventType.CONFIGURATION_LOADED, subject="server", text="loaded")],
         )
+        self.logs = ScriptedLogs()
         self.daemon: dict[str, object] = {"pid": 7, "socket": "/run/droned.sock", "degraded": []}
         self.serve()
 
@@ -273,6 +321,8 @@ class Place:
             daemon_status=lambda: self.daemon,
             log_paths=lambda key: {"stdout": f"/logs/{key}/stdout", "stderr": f"/logs/{key}/stderr"},
             output_begins=lambda key: [{"run": 3, "stdout": 0, "stderr": 40}],
+            logs=self.logs,
+            clock=self.clock,
         )
         self.root = root(self.api)
         self.site = ApiSite(

@@ -14,7 +14,7 @@ from droned.errors import NotNow
 from droned.models.policy import DaemonSettings
 from droned.models.ports import IServicePlugin
 from droned.services.api import ApiService, LocalVisitor, UserNames, plugin
-from tests.web.harness import InlinePool, Place, SteppedPool
+from tests.web.harness import InlinePool, Place, ScriptedLogs, SteppedPool
 
 
 def visited(peer: Peer | None, names: UserNames) -> list[Any]:
@@ -66,6 +66,7 @@ def test_the_plugin_makes_the_service_of_what_the_context_has() -> None:
         daemon_status=dict,
         log_paths=lambda key: {},
         output_begins=lambda key: [],
+        logs=ScriptedLogs(),
     )
     service = plugin.make(context)
     assert isinstance(service, ApiService)

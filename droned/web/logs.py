@@ -1,0 +1,153 @@
+"""`/logs` and what is below it: what instances wrote, and the room that it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from droned.commands.arguments import shown
+from droned.commands.moments import When
+from droned.commands.requests import read_object, read_request
+from droned.commands.table import STREAMS, Role
+from droned.commands.targets import apps_and_instances
+from droned.errors import BadRequest, WrongMethod
+from droned.web.actions import json_body
+from droned.web.documents import encode
+from droned.web.events import Streams
+from droned.web.log_stream import LogFraming, LogLines, LogMessages, LogStream
+from droned.web.request import Answer, ApiRequest, answer
+from droned.web.resource import Api, ApiResource, Query, Work, require
+
+_POSITION = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+class Logs(ApiResource):
+    """What instances wrote, as a stream of lines."""
+
+    command = "logs"
+
+    def __init__(self, api: Api, streams: Streams) -> None:
+        super().__init__(api)
+        self._streams = streams
+        self.putChild(b"usage", Usage(api))
+        self.putChild(b"rotate", Rotate(api))
+        self.putChild(b"clear", Clear(api))
+
+    def get(self, request: ApiRequest, query: Query) -> Answer | Work:
+        """JSON lines, or server-sent events for a client that accepts them."""
+        is_for_browsers = "text/event-stream" in (request.header(b"Accept") or "")
+        framing = LogMessages() if is_for_browsers else LogLines()
+        if query["run"] is not None and query["previous"]:
+            raise BadRequest("cannot take both run and previous: each names one run")
+        apps, instances = apps_and_instances(
+            request.query().get("target", []), self.api.registry.snapshot(), self.api.server
+        )
+        after = _last_id(request)
+        question = {
+            "instances": list(instances),
+            "apps": list(apps),
+            "streams": list(query["stream"] or STREAMS),
+            "after": query["after"] if after is None else after,
+            "last": query["last"],
+            "run": query["run"],
+            "is_previous": query["previous"],
+            "grep": query["grep"],
+            "is_inverted": query["invert"],
+            "ignore_case": query["ignore_case"],
+            "follow": query["follow"],
+        }
+        if request.method == b"HEAD":
+            return Answer(body=b"", content_type=framing.content_type)
+        return self._stream(request, framing, question, query["since"], query["until"])
+
+    async def _stream(
+        self,
+        request: ApiRequest,
+        framing: LogFraming,
+        question: Mapping[str, object],
+        since: When | None,
+        until: When | None,
+    ) -> None:
+        question = {**question, "since": await self._second(since), "until": await self._second(until)}
+        stream = LogStream(request, framing, self._streams.leave)
+        self._streams.add(stream)
+        try:
+            await stream.run(lambda received, ended: self.api.logs.read(question, received, ended))
+        except BaseException:
+            self._streams.leave(stream)
+            raise
+
+    async def _second(self, when: When | None) -> float | None:
+        """The wall second that is meant; BadRequest for a version of which nobody knows the moment."""
+        if when is None:
+            return None
+        if when.at is not None:
+            return when.at
+        clock = self.api.clock
+        if when.is_boot:
+            return float(clock.wall() - clock.mono())
+        if when.ago_s is not None:
+            return float(clock.wall() - when.ago_s)
+        assert when.version is not None
+        at = await self.api.past.moment_of(when.version)
+        if at is None:
+            raise BadRequest(
+                f"cannot find the moment of version {when.version}: the journal has no such version "
+                f"(the last one is {self.api.registry.version})"
+            )
+        return at
+
+
+class Usage(ApiResource):
+    """The room that captured output takes."""
+
+    command = "logs-usage"
+
+    def get(self, request: ApiRequest, query: Query) -> Work:
+        """By instance, and all in all."""
+        return self._get()
+
+    async def _get(self) -> Answer:
+        return answer({**self.api.head(), **await self.api.logs.usage()})
+
+
+class Order(ApiResource):
+    """A changing command about logs under a path of its own, for POST with `targets`, `all` and `reason`."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
+        self.post = self._post
+
+    def get(self, request: ApiRequest, query: Query) -> None:
+        """Refused: it is an order."""
+        raise WrongMethod(f"cannot GET this: {self.command} is for POST", allowed=["POST"])
+
+    async def _post(self, request: ApiRequest) -> Answer:
+        require(request, Role.READ)  # the command's own role is the dispatcher's question
+        document = read_object(json_body(request))
+        if "command" in document:
+            raise BadRequest(f"cannot take a command here: this is {self.command}")
+        asked = read_request(encode({**document, "command": self.command}), None)
+        receipt = await self.api.dispatcher.dispatch(asked, await request.visitor.caller())
+        return answer({"version": receipt.version, "durable": receipt.durable, **receipt.result})
+
+
+class Rotate(Order):
+    """Begins new segments."""
+
+    command = "logs-rotate"
+
+
+class Clear(Order):
+    """Deletes what was captured."""
+
+    command = "logs-clear"
+
+
+def _last_id(request: ApiRequest) -> int | None:
+    text = request.header(b"Last-Event-ID")
+    if not text:
+        return None
+    if not _POSITION.fullmatch(text):
+        raise BadRequest(f"cannot resume from {shown(text)}: an id of ours is a position, as 4711")
+    return int(text)
