@@ -1,56 +1,23 @@
-"""`logs`: what is asked, what is printed in each format, how it goes on when the daemon goes."""
+"""`logs` and what is below it: what is asked, and how it goes on when the daemon goes."""
 
 import json
-import subprocess
-import sys
 import time
-from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from droned.ctl import following, log_stream
-from droned.ctl.log_lines import Stamps, ending
-from droned.ctl.text import escaped_line
+from droned.ctl.log_stream import told_of
+from droned.ctl.session import Session
+from tests.ctl.captured import NDJSON, answer, broken, line, run
 from tests.ctl.conftest import Ctl
-from tests.ctl.stub import RESET, Reply, StubDaemon, problem
-
-NDJSON = "application/x-ndjson"
-CODE = "from droned.ctl.main import main; main()"
+from tests.ctl.stub import RESET, Asked, Reply, StubDaemon, problem
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "PAUSE_S", 0.01)
-    monkeypatch.setenv("TZ", "UTC")
-
-
-def line(
-    position: int, text: str, instance: str = "web/0", stream: str = "stdout", **more: Any
-) -> dict[str, Any]:
-    """A captured line as the API has it."""
-    at = f"2026-11-22T12:04:{position % 60:02}.118204Z"
-    made = {"position": position, "at": at, "instance": instance, "run": 3, "stream": stream, "line": text}
-    return {**made, **more}
-
-
-def run(position: int, what: str, number: int = 4, **more: Any) -> dict[str, Any]:
-    """The beginning or end of a run."""
-    at = "2026-11-22T12:04:31.118204Z"
-    made = {"event": "run", "position": position, "at": at, "instance": "web/0", "run": number, "what": what}
-    return {**made, **more}
-
-
-def answer(*records: dict[str, Any], cut: bool = False, end: bool = True) -> Reply:
-    """An answer of these, which ends as one without follow does unless it is cut."""
-    last = [{"event": "end", "position": 999}] if end and not cut else []
-    body = "".join(json.dumps(each) + "\n" for each in [*records, *last]).encode()
-    # Anywhere, as pieces of the reader's pipe are.
-    pieces = [body[:7], body[7:]] if len(body) > 7 else [body]
-    return Reply(200, pieces=pieces, content_type=NDJSON, cut=cut)
-
-
-def broken(*records: dict[str, Any]) -> Reply:
-    return answer(*records, cut=True)
 
 
 def query(daemon: StubDaemon) -> dict[str, list[str]]:
@@ -148,102 +115,6 @@ def test_no_daemon_at_all_is_5(ctl: Ctl, daemon: StubDaemon, monkeypatch: pytest
     assert (done.status, done.out) == (5, "")
 
 
-# ---- text
-
-
-def test_one_instance_is_its_lines_and_nothing_else(ctl: Ctl, daemon: StubDaemon) -> None:
-    daemon.will("GET", "/logs", answer(line(6, "hello"), line(12, "oh no", stream="stderr")))
-    assert ctl("logs", "web/0") == (0, "hello\noh no\n", "")
-
-
-def test_several_are_told_apart_in_columns(ctl: Ctl, daemon: StubDaemon) -> None:
-    records = [line(1, "a"), line(2, "b", "worker/10", "stderr"), line(3, "c", "db/0", "output")]
-    daemon.will("GET", "/logs", answer(*records))
-    told = "web/0     | a\nworker/10 E b\ndb/0      | c\n"
-    assert ctl("logs").out == told
-    assert ctl("tail", "web").out == told, "an app may get another instance at any time"
-    assert ctl("logs", "web/*").out == told
-    assert ctl("logs", "--no-prefix").out == "a\nb\nc\n"
-
-
-def test_moments_of_capture(ctl: Ctl, daemon: StubDaemon) -> None:
-    daemon.will("GET", "/logs", answer(line(1, "a"), line(2, "b")))
-    assert ctl("logs", "-t", "--utc", "web/0").out == (
-        "2026-11-22T12:04:01.118204Z a\n2026-11-22T12:04:02.118204Z b\n"
-    )
-    assert ctl("logs", "--utc", "web").out.startswith("2026-11-22T12:04:01.118204Z web/0 | a\n")
-
-
-def test_bytes_stay_as_they_are_off_a_terminal(daemon: StubDaemon) -> None:
-    written = b"\x1b[31mred\r\t\xff\xc3\xa4"
-    daemon.will("GET", "/logs", answer(line(1, written.decode("utf-8", "surrogateescape"))))
-    for words, told in [(["web/0"], written), (["web"], b"web/0 | " + written), (["-o", "raw"], written)]:
-        done = subprocess.run([sys.executable, "-c", CODE, "logs", *words], capture_output=True, timeout=30)
-        assert (done.returncode, done.stdout, done.stderr) == (0, told + b"\n", b"")
-
-
-def test_pieces_are_one_line_again(ctl: Ctl, daemon: StubDaemon) -> None:
-    pieces = [line(3, "abc", more=True), line(6, "def", more=True), line(8, "g"), line(9, "next")]
-    daemon.will("GET", "/logs", answer(*pieces))
-    assert ctl("logs", "web").out == "web/0 | abcdefg\nweb/0 | next\n"
-    assert ctl("logs", "-o", "raw").out == "abcdefg\nnext\n"
-
-
-def test_pieces_between_which_another_writes_never_mix_with_its_lines(ctl: Ctl, daemon: StubDaemon) -> None:
-    daemon.will("GET", "/logs", answer(line(3, "abc", more=True), line(5, "x", "db/0"), line(6, "def")))
-    assert ctl("logs").out == "web/0 | abc\ndb/0  | x\nweb/0 | def\n"
-    assert ctl("logs", "-o", "raw").out == "abc\nx\ndef\n"
-
-
-def test_a_last_line_without_newline_is_raw_to_the_byte(ctl: Ctl, daemon: StubDaemon) -> None:
-    """What a run ended with is joined with the first line of the next in the file, and so it is here."""
-    partial = line(3, "abc", partial=True)
-    daemon.will("GET", "/logs", answer(partial))
-    assert ctl("logs", "-o", "raw").out == "abc"
-    assert ctl("logs", "web/0").out == "abc\n"
-    daemon.will(
-        "GET", "/logs", answer(partial, line(5, "d"), line(8, "e", partial=True), line(9, "f", "db/0"))
-    )
-    assert ctl("logs", "-o", "raw").out == "abcd\ne\nf\n"
-
-
-def test_what_is_no_line_is_told_beside_the_data(ctl: Ctl, daemon: StubDaemon) -> None:
-    lost = {"event": "lost", "position": 5, "instance": "web/0", "stream": "stdout", "bytes": 1234}
-    daemon.will(
-        "GET",
-        "/logs",
-        answer(
-            {"event": "gap", "position": 1},
-            run(2, "ended", 3, status=256),
-            run(3, "began"),
-            line(4, "a"),
-            {**lost, "reason": "disk full"},
-            run(6, "ended", status=9),
-        ),
-    )
-    told = ctl("logs", "web/0")
-    assert (told.status, told.out) == (0, "a\n")
-    assert told.err.splitlines() == [
-        "warning: what came next is not kept any more; it goes on with the oldest that is",
-        "--- web/0 run 3 ended 2026-11-22T12:04:31.118204Z: exited 1 ---",
-        "--- web/0 run 4 began 2026-11-22T12:04:31.118204Z ---",
-        "warning: web/0 stdout: 1234 bytes lost: disk full",
-        "--- web/0 run 4 ended 2026-11-22T12:04:31.118204Z: killed by KILL ---",
-    ]
-    assert ctl("logs", "-o", "raw") == told
-    quiet = ctl("logs", "-q", "web/0").err
-    assert "run" not in quiet
-    assert "1234 bytes lost" in quiet
-
-
-def test_jsonl_is_what_the_api_says_but_for_its_own_beats(ctl: Ctl, daemon: StubDaemon) -> None:
-    records = [run(1, "began"), line(4, "a\udcff"), line(6, "b", partial=True)]
-    daemon.will("GET", "/logs", answer(*records, {"event": "caught_up", "position": 6}))
-    done = ctl("logs", "-o", "jsonl")
-    assert [json.loads(each) for each in done.out.splitlines()] == records
-    assert ctl("logs", "-o", "json") == done == ctl("-o", "json", "logs")
-
-
 # ---- going on
 
 
@@ -302,6 +173,39 @@ def test_a_daemon_that_stays_away_is_5(ctl: Ctl, daemon: StubDaemon, monkeypatch
     assert "it stayed away for" in done.err
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    written=st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=12)), max_size=12),
+    breaks=st.lists(st.integers(0, 2000), max_size=6),
+    sizes=st.integers(1, 400),
+)
+def test_wherever_answers_break_every_line_comes_once(
+    daemon: StubDaemon, written: list[tuple[int, bytes]], breaks: list[int], sizes: int
+) -> None:
+    """Broken at any byte, in pieces of any size, with any bytes in the lines."""
+    texts = [text.replace(b"\n", b"").decode("utf-8", "surrogateescape") for _, text in written]
+    records = [
+        line(number, text, f"web/{which}")
+        for number, ((which, _), text) in enumerate(zip(written, texts, strict=True), 1)
+    ]
+    cuts = iter(breaks)
+
+    def serve(asked: Asked) -> Reply:
+        after = int(asked.query.get("after", ["0"])[0])
+        left = [each for each in records if each["position"] > after]
+        body = "".join(json.dumps(each) + "\n" for each in [*left, {"event": "end", "position": 99}]).encode()
+        cut = next(cuts, None)
+        is_cut = cut is not None and cut < len(body)
+        body = body[:cut] if is_cut else body
+        pieces = [body[at : at + sizes] for at in range(0, len(body), sizes)]
+        return Reply(200, pieces=pieces, content_type=NDJSON, cut=is_cut)
+
+    daemon.will("GET", "/logs", serve)
+    with Session(host=daemon.host, quiet=True) as session:
+        told = [each.record for batch in told_of(session, []) for each in batch]
+    assert told == [*records, {"event": "end", "position": 99}]
+
+
 # ---- what is below
 
 
@@ -351,49 +255,3 @@ def test_usage_is_sorted_by_size(ctl: Ctl, daemon: StubDaemon) -> None:
         "2 instances: 5100 in all, 90 of it the index",
     ]
     assert json.loads(ctl("logs", "usage", "-o", "json").out)["total_bytes"] == 5100
-
-
-# ---- parts
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("plain ä 漢", "plain ä 漢"),
-        ("a\tb", "a\tb"),
-        ("\x1b[31m\r\x00", "\\x1b[31m\\r\\x00"),
-        ("\udcff\udcc3", "\\xff\\xc3"),
-        ("\u202e\x9b", "\\u202e\\x9b"),
-    ],
-)
-def test_a_terminal_gets_nothing_that_moves_it(text: str, told: str) -> None:
-    assert escaped_line(text) == told
-
-
-@pytest.mark.parametrize(
-    ("status", "told"),
-    [
-        (0, "exited 0"),
-        (256, "exited 1"),
-        (15, "killed by TERM"),
-        (139, "killed by SEGV"),
-        (None, "nobody knows how"),
-    ],
-)
-def test_how_a_run_ended(status: int | None, told: str) -> None:
-    assert ending(status) == told
-
-
-def test_stamps_take_the_zone_of_each_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    try:
-        long, short = Stamps(utc=False, is_short=False), Stamps(utc=False, is_short=True)
-        assert long.of("2026-07-01T23:30:05.123456Z") == "2026-07-02T01:30:05.123456+02:00"
-        assert long.of("2026-12-01T23:30:05.123456Z") == "2026-12-02T00:30:05.123456+01:00"
-        assert short.of("2026-07-01T23:30:05.123456Z") == "2026-07-02 01:30:05.123"
-        assert Stamps(utc=True, is_short=True).of("2026-07-01T23:30:05.123456Z") == "2026-07-01 23:30:05.123Z"
-        assert long.of("\x1bnonsense") == "\\x1bnonsense"
-    finally:
-        monkeypatch.undo()
-        time.tzset()
