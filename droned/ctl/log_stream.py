@@ -17,7 +17,7 @@ from droned.ctl.api import BASE, problem_of, query_of
 from droned.ctl.failures import ConnectionLost, Incomprehensible, Unreachable
 from droned.ctl.following import QUIET_S, Absence, notices
 from droned.ctl.session import REPLACED_S, Session
-from droned.errors import BadRequest, DronedError, ShuttingDown
+from droned.errors import BadRequest, Busy, DronedError, ShuttingDown
 
 SEARCH_S = 3600.0
 """Seconds that a search of history may take until its next line; heartbeats come only behind it."""
@@ -46,8 +46,8 @@ def told_of(session: Session, query: Query, *, follow: bool = False) -> Generato
     """What answers `query` (the parameters of `GET /logs` but `follow`), in batches as it comes.
 
     Heartbeats are left out; `caught_up` is given once and `end` last, which `follow` has none of. Raises
-    BadRequest for a question that cannot be answered, Unreachable when the daemon stays away, TimedOut at the
-    session's deadline.
+    BadRequest for a question that cannot be answered, Busy when too many ask already, Unreachable when the
+    daemon stays away, TimedOut at the session's deadline.
     """
     connection = session.connection()
     absence = Absence(session, notices(session, "the output"), REPLACED_S)
@@ -76,7 +76,7 @@ def told_of(session: Session, query: Query, *, follow: bool = False) -> Generato
                     if progress.has_ended:
                         return
             raise ConnectionLost("cannot go on: the answer ended in its middle")
-        except (Unreachable, ShuttingDown) as gone:
+        except (Unreachable, ShuttingDown, Busy) as gone:
             absence.bear(gone)
         connection.close()
         absence.pause()
