@@ -330,7 +330,7 @@ class Parts:
         return {
             "pid": os.getpid(),
             "guardian_pid": self.link.guardian_pid,
-            "logs_pid": self.logs.pid,
+            "logs_pid": self.link.logs_pid,
             "version": self.release,
             "started_at": rfc3339(self.started_at),
             "socket": self.socket_path,

@@ -84,6 +84,7 @@ class GuardianLink:
         self.state_id = ""
         self.head: tuple[int, str] | None = None
         self.lacking: tuple[str, ...] = ()
+        self.logs_pid: int | None = None
         self.shuts_down = False
         """Whether an ordered stop was going on when we came."""
         self.is_connected = False
@@ -324,6 +325,8 @@ class GuardianLink:
                     self._table_is_whole()
             case "parked":
                 self._parked.fetched(message["name"], fds)
+            case "logs":
+                self.logs_pid = message["pid"]
             case _:
                 self._note(message)
                 self._deliver(message)
@@ -340,6 +343,7 @@ class GuardianLink:
         self.boot_id = welcome["boot_id"]
         self.state_id = welcome["state_id"]
         self.lacking = tuple(welcome["lacking"])
+        self.logs_pid = welcome.get("logs_pid")
         head = welcome["head"]
         if head is not None:
             self.head = (head["version"], head["digest"])

@@ -19,6 +19,7 @@ class IGuardianLink(Interface):
     state_id = Attribute("the state folder's id, as the tokens and cgroups of apps carry it")
     head = Attribute("newest journal head that was acknowledged: (version, digest), or None")
     lacking = Attribute('what this host lacks, of "cgroup", "pidfd", "posix_spawn", "subreaper"')
+    logs_pid = Attribute("pid of the present droned-logs, None without one")
     is_connected = Attribute("whether there is a guardian to talk to")
     is_unresponsive = Attribute("whether it was silent for five seconds")
 

@@ -37,6 +37,18 @@ def open_for_writing(path: bytes) -> int:
     return _checked(_libc.open(path, os.O_WRONLY | os.O_CLOEXEC))
 
 
+def open_for_both(path: bytes) -> int:
+    """A descriptor for reading and writing of a file of the kernel. Raises OSError."""
+    return _checked(_libc.open(path, os.O_RDWR | os.O_CLOEXEC))
+
+
+def pipe() -> tuple[int, int]:
+    """Read end and write end of a new pipe, neither of which waits. Raises OSError."""
+    ends = (ctypes.c_int * 2)()
+    _checked(_libc.pipe2(ends, os.O_CLOEXEC | os.O_NONBLOCK))
+    return ends[0], ends[1]
+
+
 def write(fd: int, content: bytes) -> int:
     """How many bytes of `content` were written. Raises OSError."""
     return _checked(_libc.write(fd, content, len(content)))

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from droned.guardian import ledger, loop, processes
+from droned.guardian.captures import Captures
 from droned.guardian.forks import Forks
 from droned.guardian.launch import Unlaunchable, World
 from droned.guardian.runs import Run, Table
@@ -49,6 +50,7 @@ class Children:
         trees: Trees,
         book: ledger.Ledger,
         world: World,
+        captures: Captures,
         tell: Callable[[Message], None],
     ) -> None:
         self._table = table
@@ -61,8 +63,9 @@ class Children:
         self._unknown: dict[int, _Death] = {}
         self._most_in_setup = max(16, world.descriptors.soft_and_hard[0] // 4)
         self._world = world
+        self._captures = captures
         self._spawners = Spawners(waits, world, self._came_back, self._gave_up)
-        self.forks = Forks(table, waits, book, world, self._started, self._fail)
+        self.forks = Forks(table, waits, book, world, captures, self._started, self._fail)
         trees.orphans.is_newborn = self._is_newborn
         self.others: dict[int, Callable[[int], None]] = {}
         """Children that are no apps: what to do with the wait status of each."""
@@ -156,6 +159,9 @@ class Children:
 
     def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
         forked: list[tuple[Run, Launch]] = []
+        lines = self._captures.ordered((instance, launch) for instance, _, launch in orders)
+        if lines:
+            self._ledger.append(lines)
         for instance, number, launch in orders:
             del self._queued[instance]
             run = Run(instance, number, 0, time.time())
@@ -188,7 +194,9 @@ class Children:
                 self._ledger.line_was_lost()
             if job.pid:
                 self._born(job)
-            elif job.is_given_up:
+                continue
+            job.let_go()
+            if job.is_given_up:
                 self._table.reaped(run)
             else:
                 self.forks.start([(run, job.launch)])
@@ -208,6 +216,7 @@ class Children:
         if death is not None and run.start_time and processes.start_time(run.pid) == run.start_time:
             death = None  # somebody else had this pid before
         if job.is_given_up:
+            job.let_go()
             # It may have been killed and reaped long ago: a pid is signalled only while it is our child's.
             if run.start_time and processes.start_time(run.pid) == run.start_time:
                 os.kill(run.pid, signal.SIGKILL)
@@ -215,6 +224,8 @@ class Children:
                 self._table.reaped(run)
             return
         run.is_reaped = death is not None
+        if job.readers:
+            self._captures.keep(run, job.launch["logs"], job.readers)
         self._started(run)
         if death is not None:
             run.status, run.cpu_s, run.max_rss_bytes = death.status, death.cpu_s, death.max_rss_bytes
@@ -230,6 +241,7 @@ class Children:
     def _started(self, run: Run) -> None:
         run.state = "running"
         self._trees.started(run)
+        self._captures.began(run)
         self._tell(
             {
                 "type": "spawned",
@@ -253,6 +265,7 @@ class Children:
         at = time.time()
         self._table.end(run, at, failure={"stage": stage, "errno": number})
         self._ledger.append(ledger.end_line(run))
+        self._captures.failed(run.key)
         self._tell(
             {
                 "type": "spawn_failed",
@@ -309,6 +322,7 @@ class Children:
         self._ledger.append(b"".join(map(ledger.end_line, runs)))
         for run in runs:
             self._table.reaped(run)
+            self._captures.ended(run, at)
             self._tell(
                 {
                     "type": "ended",

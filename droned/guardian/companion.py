@@ -1,92 +1,88 @@
-"""The daemon's lives: started, watched, fenced and started again.
+"""A companion: a process that the guardian starts, watches, fences and starts again, and that is no app.
 
-Each life has a socket pair of its own. Whatever a daemon that was given up does
-later, its end of the pair is dead, so it can order nothing any more; a daemon
-that hangs in the kernel is left behind and not waited for.
+Each life has a socket of its own. Whatever a companion that was given up does
+later, its end of the socket is dead, so it can order nothing any more; one that
+hangs in the kernel is left behind and not waited for.
 """
 
+import errno
 import os
 import signal
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from droned.guardian import kernel, log, loop, processes
-from droned.guardian.daemon_process import Life, begin_life
+from droned.guardian.companion_process import Life
 from droned.guardian.launch import World
-from droned.guardian.watchdog import Backoff, Watchdog
-from droned.guardian.wire import Delivery, Message, Outbox, Reader, WireError, to_guardian
+from droned.guardian.watchdog import SILENCE_S, Backoff, Watchdog
+from droned.guardian.wire import Delivery, Message, Outbox, Reader, WireError
 
 _GONE_WITHIN_S = 5.0
 _KILLED_WITHIN_S = 2.0
+_AGAIN_S = 0.02
 _PACKETS = 16
 
 
-class Owner(Protocol):
-    """Whom the companion tells."""
+class Companion(ABC):
+    """One companion, over all its lives."""
 
-    def received(self, delivery: Delivery) -> None:
-        """The daemon has said something; the descriptors are the owner's."""
+    name = "the companion"
+    silence_s = SILENCE_S
 
-    def daemon_is_gone(self, status: int | None) -> bool:
-        """A life is over; whether there shall be another."""
-
-
-class Companion:
-    """The daemon, over all its lives."""
-
-    def __init__(
-        self,
-        argv: list[str],
-        own_argv: list[str],
-        lock_fd: int,
-        waits: loop.Loop,
-        world: World,
-        others: dict[int, Callable[[int], None]],
-        owner: Owner,
-    ) -> None:
-        """`own_argv` starts a guardian such as this one; the daemon needs it when it has lost us."""
-        self._argv = argv
-        self._own_argv = own_argv
-        self._lock_fd = lock_fd
+    def __init__(self, waits: loop.Loop, world: World, others: dict[int, Callable[[int], None]]) -> None:
+        """`others` is where the wait status of a child that is no app goes."""
         self._loop = waits
         self._world = world
         self._others = others
-        self._owner = owner
-        self._reader: Reader = to_guardian()
+        self._reader = self._new_reader()
         self._outbox = Outbox()
         self._sock: socket.socket | None = None
         self._wants_to_write = False
-        self._watchdog = Watchdog(time.monotonic())
+        self._watchdog = Watchdog(time.monotonic(), self.silence_s)
         self.backoff = Backoff()
         self._start_timer: loop.Timer | None = None
         self._end_timer: loop.Timer | None = None
+        self._again_timer: loop.Timer | None = None
         self._ready_at: float | None = None
-        self._pidfd = -1  # of a daemon that is not our child
+        self._pidfd = -1  # of one that is not our child
         self.pid = 0
         self.lives = 0
-        self.is_listening = False  # it has said hello
-        self.is_left = False
+        self.is_listening = False  # it can be told things
         self.restarts_on_purpose = False
-        self.is_urgent = False
-        """Whether anything but a program that was started waits to be told."""
+
+    # ---- what each companion has of its own
+
+    @abstractmethod
+    def _new_reader(self) -> Reader:
+        """A reader for what it says."""
+
+    @abstractmethod
+    def _new_life(self) -> Life:
+        """Start its process. Raises OSError."""
+
+    @abstractmethod
+    def _received(self, delivery: Delivery) -> None:
+        """It has said something; the descriptors are ours."""
+
+    @abstractmethod
+    def _is_over(self, status: int | None) -> bool:
+        """A life is over, `pid` is 0; whether there shall be another."""
 
     # ---- lives
 
     def start(self) -> None:
         """Begin a life, unless one is going on."""
-        self.is_left = False
         if self._start_timer is not None:
             self._start_timer.cancel()
             self._start_timer = None
         if self.pid:
             return
-        is_safe_mode = self.backoff.is_safe_mode(time.monotonic())
         try:
-            life = begin_life(self._argv, self._own_argv, self._lock_fd, is_safe_mode=is_safe_mode)
+            life = self._new_life()
         except OSError as error:
-            log.say(f"cannot start the daemon: {error.strerror}")
+            log.say(f"cannot start {self.name}: {error.strerror}")
             self._start_later(self.backoff.delay_s(time.monotonic(), 0.0) or 0.5)
             return
         self.take(life)
@@ -101,14 +97,14 @@ class Companion:
         self.pid = pid
         self.lives += 1
         self._sock = sock
-        self._world.private_fds = (self._lock_fd, sock.fileno())
+        self._world.private[self.name] = sock.fileno()
         self._wants_to_write = False
-        self._reader = to_guardian()
-        self._watchdog = Watchdog(time.monotonic())
+        self._reader = self._new_reader()
+        self._watchdog = Watchdog(time.monotonic(), self.silence_s)
         self._loop.watch(sock.fileno(), loop.READ, self._happened)
 
     def adopt(self, pid: int, sock: socket.socket) -> None:
-        """Take a daemon that is not our child: the one that has started us as a successor."""
+        """Take one that is not our child: it was there before us."""
         self._begin(pid, sock)
         try:
             self._pidfd = os.pidfd_open(pid) if kernel.has_pidfd() else -1
@@ -118,7 +114,7 @@ class Companion:
             self._loop.watch(self._pidfd, loop.READ, lambda _events: self._gone(pid, None))
 
     def resume(self, pid: int, sock: socket.socket, *, is_child: bool, is_listening: bool) -> None:
-        """Take the same daemon after a re-exec."""
+        """Take the same one after a re-exec."""
         if is_child:
             self.take((pid, sock))
         else:
@@ -129,12 +125,12 @@ class Companion:
 
     @property
     def is_child(self) -> bool:
-        """Whether the present daemon is our child."""
+        """Whether the present one is our child."""
         return self.pid in self._others
 
     @property
     def socket_fd(self) -> int:
-        """Our end of the pair, -1 without."""
+        """Our end of the socket, -1 without."""
         return self._sock.fileno() if self._sock is not None else -1
 
     def _gone(self, pid: int, status: int | None) -> None:
@@ -147,14 +143,14 @@ class Companion:
         self.pid = 0
         self._ready_at = None
         on_purpose, self.restarts_on_purpose = self.restarts_on_purpose, False
-        if not self._owner.daemon_is_gone(status) or self.is_left:
+        if not self._is_over(status):
             return
         if on_purpose:
             self.backoff.forgive(healthy_s)
             self._start_later(0.0)
             return
         delay_s = self.backoff.delay_s(now, healthy_s)
-        log.say(f"the daemon (pid {pid}) ended: {describe(status)}; the next one starts in {delay_s:g} s")
+        log.say(f"{self.name} (pid {pid}) ended: {describe(status)}; the next one starts in {delay_s:g} s")
         self._start_later(delay_s)
 
     def _start_later(self, delay_s: float) -> None:
@@ -173,7 +169,7 @@ class Companion:
             self._loop.unwatch(self._sock.fileno())
             self._sock.close()
             self._sock = None
-        self._world.private_fds = (self._lock_fd,)
+        self._world.private.pop(self.name, None)
         self._outbox.drop()
         self.is_listening = False
 
@@ -206,25 +202,27 @@ class Companion:
 
     def _leave_behind(self, pid: int) -> None:
         if pid == self.pid:
-            log.say(f"the daemon (pid {pid}) hangs in the kernel: it is cut off and left behind")
+            log.say(f"{self.name} (pid {pid}) hangs in the kernel: it is cut off and left behind")
             self._gone(pid, None)
 
     # ---- talk
 
     def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        """Say something to a daemon that listens; others will read it in the table."""
+        """Say something to one that listens."""
         if self.is_listening:
             self._outbox.add(message, fds)
-            self.is_urgent |= message["type"] != "spawned"
 
     def flush(self) -> None:
         """Send what waits."""
-        self.is_urgent = False
         if self._sock is None or not self._outbox:
             return
         try:
             sent = self._outbox.flush(self._sock)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:  # of what we have sent it still has to take some
+                if self._again_timer is None or not self._again_timer.is_pending:
+                    self._again_timer = self._loop.later(_AGAIN_S, self.flush)
+                return
             self._outbox.drop()  # the end of this life is about to be seen
             return
         if sent == self._wants_to_write:
@@ -250,7 +248,7 @@ class Companion:
             except BlockingIOError:
                 return False
             except WireError as error:
-                log.say(f"the daemon (pid {self.pid}) is not understood: {error}")
+                log.say(f"{self.name} (pid {self.pid}) is not understood: {error}")
                 self._hung_up(0.0)
                 return False
             except OSError:
@@ -259,7 +257,7 @@ class Companion:
                 self._hung_up(_GONE_WITHIN_S)
                 return False
             for delivery in deliveries:
-                self._owner.received(delivery)
+                self._received(delivery)
         return True
 
     def _hung_up(self, patience_s: float) -> None:
@@ -297,10 +295,6 @@ class Companion:
         """It answered a ping."""
         self._watchdog.answered(time.monotonic())
 
-    def pause_watchdog(self, seconds: float) -> None:
-        """Do not replace it for so long, whatever it does."""
-        self._watchdog.pause(time.monotonic(), seconds)
-
     def tick(self) -> None:
         """Look whether it has to go."""
         if not self.pid:
@@ -310,7 +304,7 @@ class Companion:
             return
         reason = self._watchdog.tick(time.monotonic(), processes.used_while_runnable(self.pid))
         if reason is not None and self._end_timer is None:
-            log.say(f"the daemon (pid {self.pid}) is {reason}: it is replaced")
+            log.say(f"{self.name} (pid {self.pid}) is {reason}: it is replaced")
             self.kill()
 
 

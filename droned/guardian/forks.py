@@ -12,8 +12,9 @@ import signal
 import time
 from collections.abc import Callable
 
-from droned.guardian import loop
-from droned.guardian.launch import SETUP_S, Report, Setup, Unlaunchable, World
+from droned.guardian import loop, pipes
+from droned.guardian.captures import Captures
+from droned.guardian.launch import SETUP_S, Report, Setup, Unlaunchable, World, captured_streams
 from droned.guardian.ledger import Ledger
 from droned.guardian.runs import Run, Table
 from droned.guardian.wire import Launch
@@ -24,13 +25,20 @@ _PIPE_BYTES = 4096
 class _Birth:
     """All that one fork needs."""
 
-    __slots__ = ("errno", "reader", "run", "setup", "writer")
+    __slots__ = ("errno", "reader", "run", "setup", "writer", "writers")
 
-    def __init__(self, run: Run, setup: Setup, pipe: tuple[int, int]) -> None:
+    def __init__(self, run: Run, setup: Setup, pipe: tuple[int, int], writers: tuple[int, ...]) -> None:
         self.run = run
         self.setup = setup
         self.reader, self.writer = pipe
+        self.writers = writers
+        """The ends for its output, where that is captured."""
         self.errno = 0
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """All that only its child shall hold."""
+        return self.writer, *self.writers
 
 
 class _Pending:
@@ -54,6 +62,7 @@ class Forks:
         waits: loop.Loop,
         book: Ledger,
         world: World,
+        captures: Captures,
         started: Callable[[Run], None],
         failed: Callable[[Run, str, int], None],
     ) -> None:
@@ -65,6 +74,7 @@ class Forks:
         self._loop = waits
         self._ledger = book
         self._world = world
+        self._captures = captures
         self._started = started
         self._failed = failed
         self._pending: dict[int, _Pending] = {}
@@ -77,7 +87,7 @@ class Forks:
         as little as possible is done between one fork and the next.
         """
         births = [birth for order in orders if (birth := self._prepared(*order)) is not None]
-        pipes = [birth.writer for birth in births]
+        ends = [end for birth in births for end in birth.ends]
         for birth in births:
             try:
                 pid = os.fork()
@@ -85,10 +95,11 @@ class Forks:
                 birth.errno = error.errno or errno.EAGAIN
                 continue
             if pid == 0:
-                birth.setup.run(birth.writer, [pipe for pipe in pipes if pipe != birth.writer])
+                birth.setup.run(birth.writer, [end for end in ends if end not in birth.ends])
             birth.run.pid = pid
         for birth in births:
-            os.close(birth.writer)
+            for end in birth.ends:
+                os.close(end)
             if not birth.errno:
                 self._table.add(birth.run)
                 self.follow(birth.run, birth.reader)
@@ -98,14 +109,34 @@ class Forks:
 
     def _prepared(self, run: Run, launch: Launch) -> _Birth | None:
         """Everything for one fork; None when it has failed already."""
+        writers: tuple[int, ...] = ()
+        stage = "descriptors"
         try:
-            setup = Setup(launch, run.instance, run.run, self._world)
-            return _Birth(run, setup, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+            writers = self._captured(run, launch)
+            setup = Setup(launch, run.instance, run.run, self._world, writers)
+            stage = "fork"
+            return _Birth(run, setup, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK), writers)
         except Unlaunchable as error:
             self._unborn(run, error.stage, error.errno)
         except OSError as error:
-            self._unborn(run, "fork", error.errno)
+            self._unborn(run, stage, error.errno)
+        for writer in writers:
+            os.close(writer)
         return None
+
+    def _captured(self, run: Run, launch: Launch) -> tuple[int, ...]:
+        """The ends for its output; their other ends are kept. Raises Unlaunchable, OSError."""
+        writers: list[int] = []
+        try:
+            for stream in captured_streams(launch):
+                reader, writer = pipes.make()
+                writers.append(writer)
+                self._captures.keep(run, launch["logs"], {stream: reader})
+        except OSError:
+            for writer in writers:
+                os.close(writer)
+            raise
+        return tuple(writers)
 
     def _unborn(self, run: Run, stage: str, number: int | None) -> None:
         """There is no child at all."""
@@ -157,7 +188,8 @@ class Forks:
         return Report(content)
 
     def _note_facts(self, run: Run, report: Report) -> None:
-        run.start_time, run.at, run.output = report.start_time, report.at, report.output
+        run.start_time, run.at = report.start_time, report.at
+        run.output = None if run.instance in self._captures.policies else report.output
         if report.is_unrecorded:
             self._ledger.child_failed(run)
 

@@ -15,13 +15,16 @@ from typing import Any
 
 from droned.guardian import cgroups, kernel, loop, notify, processes
 from droned.guardian.adopt import Adoptions
+from droned.guardian.captures import Captures
 from droned.guardian.children import Children
-from droned.guardian.companion import Companion
-from droned.guardian.daemon_process import Life, own_command
+from droned.guardian.companion_process import Life
+from droned.guardian.daemon import Daemon
+from droned.guardian.daemon_process import own_command
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.ending import Ending
 from droned.guardian.launch import World
 from droned.guardian.ledger import Ledger, Memory
+from droned.guardian.logs import Logs
 from droned.guardian.orders import Orders
 from droned.guardian.place import Place
 from droned.guardian.reexec import Reexec
@@ -36,6 +39,7 @@ _SWITCH_S = 0.0005  # a thread that is back from the kernel shall not wait long 
 _WITHOUT_CONTROL_S = 60.0
 _REPLACED_WITHIN_S = 5.0
 _RELOADED_WITHIN_S = 10.0
+_WRITTEN_WITHIN_S = 5.0
 _CANNOT_WORK = (75, 78)  # EX_TEMPFAIL and EX_CONFIG: starting it again would not help
 _FAILED = 1
 
@@ -81,7 +85,11 @@ class Guardian:
             self.tell,
             gets_orphans=self._gets_orphans,
         )
-        self.children = Children(self.table, self.loop, self.trees, book, self.world, self.tell)
+        self.world.private["lock"] = place.lock_fd
+        self.captures = Captures(descriptors)
+        self.children = Children(
+            self.table, self.loop, self.trees, book, self.world, self.captures, self.tell
+        )
         self.trees.orphans.companions = self.children.others
         self.adoptions = Adoptions(
             self.table,
@@ -92,7 +100,7 @@ class Guardian:
             place.lock,
             descriptors,
         )
-        self.companion = Companion(
+        self.companion = Daemon(
             daemon_argv,
             own_command(arguments),
             place.lock_fd,
@@ -101,7 +109,17 @@ class Guardian:
             self.children.others,
             self,
         )
-        self._ending = Ending(self.table, self.trees, self.loop, self.loop.stop)
+        self.logs = Logs(
+            place.state_dir,
+            self.captures,
+            descriptors,
+            self.loop,
+            self.world,
+            self.children.others,
+            self.table.living,
+            lambda pid: self.tell({"type": "logs", "pid": pid}),
+        )
+        self._ending = Ending(self.table, self.trees, self.loop, self._all_is_stopped)
         self._was_first = False
         self._sent_at = 0.0
         self._without_control_since: float | None = None
@@ -121,7 +139,11 @@ class Guardian:
         self.head = memory.head
         self.adoptions.recall(memory, self.boot_id)
         self.trees.resume(self.table.runs.values())
-        self.ledger.rewrite(self.table, self.head)
+        if memory.boot_id == self.boot_id:
+            self.captures.policies.update(memory.captured)
+        self.ledger.rewrite(self.table, self.head, self.captures.policies)
+        if self.captures.policies:
+            self.logs.begin()
 
     def begin_alone(self, life: Life | None) -> None:
         """Be the guardian of a daemon that has just been started; what it cannot tell stays unknown."""
@@ -136,6 +158,7 @@ class Guardian:
         self.companion.adopt(pid, sock)
         self.companion.lives = 2
         self._orders.await_copies()
+        self.logs.begin()
         self.notify.is_main()
 
     def run(self) -> int:
@@ -170,6 +193,7 @@ class Guardian:
         if not self.children.is_busy or self.companion.is_urgent or now - self._sent_at >= _TOGETHER_S:
             self._sent_at = now
             self.companion.flush()
+            self.logs.flush()
         return False
 
     # ---- signals to us
@@ -207,6 +231,7 @@ class Guardian:
         self.loop.later(TICK_S, self._tick)
         self._ticks += 1
         self.companion.tick()
+        self.logs.look(self._ticks)
         self.tell({"type": "ping", "n": self._ticks, "at": self.loop.now()})
         if self.shutdown_reason is not None:
             self._look_for_control()
@@ -232,7 +257,7 @@ class Guardian:
 
     def _keep_ledger_short(self) -> None:
         if not self.children.write_to_ledger and self.ledger.is_long:
-            self.ledger.rewrite(self.table, self.head)
+            self.ledger.rewrite(self.table, self.head, self.captures.policies)
 
     def _say_alive(self) -> None:
         self.notify.alive()
@@ -259,8 +284,12 @@ class Guardian:
         if self.exit_code is None:
             return True
         if not self._ending.is_going_on:
-            self.loop.stop()
+            self._all_is_stopped()
         return False
+
+    def _all_is_stopped(self) -> None:
+        """Leave, as soon as the last words of all are in files."""
+        self.logs.end(_WRITTEN_WITHIN_S, self.loop.stop)
 
     def replace_daemon(self, reason: str) -> None:
         """Have the daemon exit, by force if need be, and start the one that is installed now."""

@@ -61,6 +61,7 @@ _HURTING = ("nofile", "fsize", "as", "data")
 
 STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 STREAM_MODE = 0o640
+_CAPTURED = {("stdout", "stderr"): ("stdout", "stderr"), ("output", "output"): ("output",)}
 _EXIT_CODE = 125  # seen only when the guardian is gone; otherwise the pipe has told more
 
 Step = tuple[str, bytes, Callable[..., object], tuple[Any, ...]]
@@ -87,7 +88,7 @@ class World:
         "ledger",
         "null_fd",
         "own_entry",
-        "private_fds",
+        "private",
         "restore_oom",
         "state_id",
         "umask",
@@ -99,7 +100,8 @@ class World:
         self.null_fd = null_fd
         self.descriptors = descriptors
         self.guardian_pid = os.getpid()
-        self.private_fds: tuple[int, ...] = ()  # the lock and the socket of the daemon's present life
+        self.private: dict[str, int] = {}
+        """The lock, and the socket of the present life of each companion."""
         self.own_entry = own_entry()
         self.umask = os.umask(0)
         os.umask(self.umask)
@@ -120,8 +122,10 @@ class Setup:
 
     __slots__ = ("_launch", "_pipe", "_record_start", "_sizes", "_streams", "_world", "steps")
 
-    def __init__(self, launch: Launch, instance: str, run: int, world: World) -> None:
-        """Raises Unlaunchable."""
+    def __init__(
+        self, launch: Launch, instance: str, run: int, world: World, writers: tuple[int, ...] = ()
+    ) -> None:
+        """`writers` are the pipes' ends for its output, if that is captured. Raises Unlaunchable."""
         self._launch = launch
         self._world = world
         self._record_start = start_prefix(instance, run)
@@ -137,7 +141,10 @@ class Setup:
         for limit in early_limits:
             self._add("limits", _set_limit, *limit)
         self._add_modest()
-        self._add("descriptors", self._open_streams, *stream_paths(launch))
+        if writers:
+            self._add("descriptors", self._take_streams, writers[0], writers[-1])
+        else:
+            self._add("descriptors", self._open_streams, *stream_paths(launch))
         if identity.is_asked_for:
             self._add("descriptors", self._close_others)
             self._add("user", identity.find_user)
@@ -204,14 +211,14 @@ class Setup:
     def run(self, pipe: int, foreign: Iterable[int]) -> NoReturn:
         """Take all steps; comes back as the program, or not at all.
 
-        `pipe` is where to tell how it goes, `foreign` are the pipes of others.
+        `pipe` is where to tell how it goes, `foreign` are others' ends of pipes.
         """
         self._pipe = pipe
         number = errno.EINVAL
         stage = "session"
         try:
             # exec closes all the rest; these must not be held by a child that hangs before that.
-            for fd in (*self._world.private_fds, *foreign):
+            for fd in (*self._world.private.values(), *foreign):
                 os.close(fd)
             for stage, mark, call, arguments in self.steps:  # noqa: B007  # told after the loop
                 if mark:
@@ -227,16 +234,18 @@ class Setup:
             os._exit(_EXIT_CODE)
 
     def _open_streams(self, out_path: bytes, err_path: bytes | None) -> None:
-        world = self._world
         umask = os.umask(0)  # the app's has no say in who may read its output
         out = os.open(out_path, STREAM_FLAGS, STREAM_MODE)
         err = out if err_path is None else os.open(err_path, STREAM_FLAGS, STREAM_MODE)
         os.umask(umask)
         self._sizes = (size_of(out), size_of(err))
-        os.dup2(world.null_fd, 0)
+        self._take_streams(out, err)
+
+    def _take_streams(self, out: int, err: int) -> None:
+        os.dup2(self._world.null_fd, 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        self._streams += [1] if err_path is None else [1, 2]
+        self._streams += [1] if err == out else [1, 2]
 
     def _close_others(self) -> None:
         """Close all that a look-up in a name service could hold for long."""
@@ -314,6 +323,16 @@ def stream_paths(launch: Launch) -> tuple[bytes, bytes | None]:
     """The files of standard output and error; None for the second when it goes to the first."""
     out, err = (encoded(launch[key], "descriptors") for key in ("stdout", "stderr"))
     return out, None if err == out else err
+
+
+def captured_streams(launch: Launch) -> tuple[str, ...]:
+    """The streams that are captured of a launch: two, one for both, or none. Raises Unlaunchable."""
+    if "logs" not in launch:
+        return ()
+    names = (launch["stdout"], launch["stderr"])
+    if names not in _CAPTURED:
+        raise Unlaunchable("descriptors", errno.EINVAL)
+    return _CAPTURED[names]
 
 
 def encoded(text: str, stage: str) -> bytes:

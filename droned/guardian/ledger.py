@@ -5,7 +5,8 @@ which boot it counts and what a new guardian cannot find out by itself. No
 program ever runs that is not in here: a child by fork writes the line of its
 own start just before it executes its program; a spawner writes a line before,
 and another one after it, since only then it knows the process. The guardian
-writes a line for each end and each acknowledgement.
+writes a line for each end and each acknowledgement, and one for an instance
+whose output is captured otherwise than that of its launch before.
 
 Lines are one write each to a file opened for append. A torn or damaged line is
 passed over. The disk space is reserved ahead, so that a full disk does not
@@ -15,7 +16,7 @@ start, it is counted. Nothing is synced: the file is of use only within a boot.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from droned.guardian import kernel
@@ -24,6 +25,8 @@ from droned.guardian.wire import Head, encode
 
 FILE_BYTES = 4 * 1024 * 1024
 _RESERVE_BYTES = 1024 * 1024
+Capturing = tuple[tuple[str, ...], str]
+"""What of an instance is captured: names of streams (none: all goes to files), and the text of the policy."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -31,16 +34,18 @@ class Memory:
     """What a ledger tells: its header, the runs that still matter, the count of unreadable lines.
 
     `intended` are the runs of which it does not tell whether they came to be, in
-    their order; `acknowledged` those that are kept only for what they have left.
+    their order; `acknowledged` those that are kept only for what they have left;
+    `captured` is by instance.
     """
 
-    __slots__ = ("acknowledged", "damaged", "head", "header", "intended", "last_runs", "runs")
+    __slots__ = ("acknowledged", "captured", "damaged", "head", "header", "intended", "last_runs", "runs")
 
     def __init__(self) -> None:
         self.header: dict[str, Any] = {}
         self.runs: dict[Key, Run] = {}
         self.intended: dict[Key, None] = {}
         self.acknowledged: set[Key] = set()
+        self.captured: dict[str, Capturing] = {}
         self.last_runs: dict[str, int] = {}
         self.head: Head | None = None
         self.damaged = 0
@@ -131,6 +136,9 @@ def _take(memory: Memory, entry: dict[str, Any]) -> None:
                 memory.head = {"version": int(head["version"]), "digest": str(head["digest"])}
         case {"forget": str(instance)}:
             memory.last_runs.pop(instance, None)
+            memory.captured.pop(instance, None)
+        case {"logs": [str(instance), [*streams], str(policy)]}:
+            memory.captured[instance] = (tuple(map(str, streams)), policy)
         case {"last": [str(instance), int(number)]}:
             memory.last_runs[instance] = max(number, memory.last_runs.get(instance, 0))
         case _:
@@ -155,6 +163,11 @@ def start_entry(instance: str, run: int, pid: int, start_time: int, at: float) -
 def intent_line(instance: str, run: int) -> bytes:
     """The line that says that a process for this run is about to be."""
     return b'{"spawn":[%s,%d]}\n' % (encode(instance).encode("ascii"), run)
+
+
+def captured_line(instance: str, capturing: Capturing) -> bytes:
+    """The line that says what is captured of the launches of an instance from here on."""
+    return b"%s\n" % encode({"logs": [instance, *capturing]}).encode()
 
 
 def end_line(run: Run) -> bytes:
@@ -212,12 +225,14 @@ class Ledger:
         except OSError:
             return False
 
-    def rewrite(self, table: Table, head: Head | None) -> None:
+    def rewrite(
+        self, table: Table, head: Head | None, captured: Mapping[str, Capturing] | None = None
+    ) -> None:
         """Put a new file with what counts in the place of the old, which stays when that fails.
 
         Only for moments when no child is in its set-up: it would write into the old one.
         """
-        content = b"".join(self._lines(table, head))
+        content = b"".join(self._lines(table, head, captured or {}))
         path = f"{self._path}.new"
         fd = -1
         try:
@@ -261,12 +276,14 @@ class Ledger:
             except OSError:
                 self.errors += 1
 
-    def _lines(self, table: Table, head: Head | None) -> Iterable[bytes]:
+    def _lines(self, table: Table, head: Head | None, captured: Mapping[str, Capturing]) -> Iterable[bytes]:
         yield encode(self.header).encode() + b"\n"
         if head is not None:
             yield encode({"ack": [], "head": head}).encode() + b"\n"
         for instance, number in table.last_runs().items():
             yield encode({"last": [instance, number]}).encode() + b"\n"
+        for instance, capturing in captured.items():
+            yield captured_line(instance, capturing)
         for run in table.runs.values():
             if run.pid:
                 yield start_line(run)

@@ -124,6 +124,7 @@ class Orders:
                 "shutdown": guardian.shutdown_reason is not None,
                 "parked": list(guardian.parked),
                 "lacking": guardian.lacking(),
+                "logs_pid": guardian.logs.pid or None,
             }
         )
         rows = self._table.rows()
@@ -137,6 +138,7 @@ class Orders:
         # Even when there are none: a guardian before us may have told of some.
         strangers = guardian.trees.orphans.strangers()
         self._companion.tell({"type": "strangers", "processes": strangers})
+        guardian.loop.later(0.0, guardian.logs.begin)  # when this is on its way
 
     def tell_trouble(self) -> None:
         """Tell the counters that should be 0, when they changed."""
@@ -211,6 +213,7 @@ class Orders:
         self._table.forget(message["instance"])
         self._guardian.trees.forget(message["instance"])
         self._guardian.ledger.forgotten(message["instance"])
+        self._guardian.captures.forget(message["instance"])
 
     # ---- descriptors
 

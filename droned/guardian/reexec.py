@@ -13,8 +13,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from droned.guardian import kernel, log
-from droned.guardian.companion import describe
+from droned.guardian import captures, kernel, log
+from droned.guardian.companion import Companion, describe
 from droned.guardian.daemon_process import own_command
 from droned.guardian.runs import Run
 from droned.guardian.watchdog import Backoff
@@ -150,14 +150,19 @@ def save(guardian: "Guardian") -> dict[str, Any]:
         "table": table.saved(),
         "setups": list(guardian.children.forks.pipes.items()),
         "pidfds": [[*key, fd] for key, fd in guardian.adoptions.pidfds().items()],
-        "daemon": {
-            "pid": companion.pid,
-            "fd": companion.socket_fd,
-            "is_child": companion.is_child,
-            "is_listening": companion.is_listening,
-            "is_left": companion.is_left,
-            "backoff": companion.backoff.saved(),
-        },
+        "captures": guardian.captures.saved(),
+        "daemon": {**_of_companion(companion), "is_left": companion.is_left},
+        "logs": _of_companion(guardian.logs),
+    }
+
+
+def _of_companion(companion: Companion) -> dict[str, Any]:
+    return {
+        "pid": companion.pid,
+        "fd": companion.socket_fd,
+        "is_child": companion.is_child,
+        "is_listening": companion.is_listening,
+        "backoff": companion.backoff.saved(),
     }
 
 
@@ -167,6 +172,8 @@ def descriptors(state: dict[str, Any]) -> list[int]:
         state["lock_fd"],
         state["ledger"]["fd"],
         state["daemon"]["fd"],
+        state.get("logs", {}).get("fd", -1),
+        *captures.descriptors_in(state.get("captures", {})),
         *state["parked"].values(),
         *(fd for _, fd in state["setups"]),
         *(fd for *_, fd in state["pidfds"]),
@@ -204,20 +211,29 @@ def restore(guardian: "Guardian", state: dict[str, Any]) -> None:
             guardian.adoptions.watch(run, pidfds.get(run.key, -1))
     guardian.adoptions.settle()
     guardian.trees.resume(run for run in runs.values() if run.state != "setup")
-    daemon = state["daemon"]
-    companion = guardian.companion
-    failures, deaths = daemon["backoff"]
+    if "captures" in state:  # the version before ours may have known nothing of them
+        guardian.captures.resume(state["captures"])
+        if _is_resumed(guardian.logs, state["logs"]):
+            guardian.logs.replace()
+    daemon = guardian.companion
+    if _is_resumed(daemon, state["daemon"]):
+        guardian.replace_daemon("the guardian was replaced")
+    elif state["daemon"]["is_left"]:
+        daemon.is_left = True
+    else:
+        daemon.start()
+    guardian.logs.begin()
+
+
+def _is_resumed(companion: Companion, saved: dict[str, Any]) -> bool:
+    """Take the companion of before the exec, if there was one just then."""
+    failures, deaths = saved["backoff"]
     now = time.monotonic()
     companion.backoff = Backoff(failures, tuple(death for death in deaths if death <= now))
     companion.lives = 2
-    if daemon["fd"] >= 0 and daemon["pid"]:
-        sock = socket.socket(fileno=daemon["fd"])
-        sock.setblocking(False)
-        companion.resume(
-            daemon["pid"], sock, is_child=daemon["is_child"], is_listening=daemon["is_listening"]
-        )
-        guardian.replace_daemon("the guardian was replaced")
-    elif daemon["is_left"]:
-        companion.is_left = True
-    else:
-        companion.start()
+    if saved["fd"] < 0 or not saved["pid"]:
+        return False
+    sock = socket.socket(fileno=saved["fd"])
+    sock.setblocking(False)
+    companion.resume(saved["pid"], sock, is_child=saved["is_child"], is_listening=saved["is_listening"])
+    return True

@@ -5,8 +5,9 @@ time, most of it pages copied; posix_spawn costs a tenth. It takes every launch
 that asks for no other user, limit or privilege; those that do are forked
 (`forks`). So is every one that fails: the fork says exactly where and why.
 
-What the C library cannot do, the thread does before: it opens the output files
-and changes its own folder and umask. The cgroup is joined afterwards (`housing`).
+What the C library cannot do, the thread does before: it opens the output files,
+or makes the pipes for what is captured, and changes its own folder and umask. The
+cgroup is joined afterwards (`housing`).
 
 No program runs without being in the ledger: a line says before the spawn that
 it is meant, another one after it which process it is. A guardian that finds the
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from droned.guardian import brief, ledger, log, loop, posix_spawn, processes
+from droned.guardian import brief, ledger, log, loop, pipes, posix_spawn, processes
 from droned.guardian.identity import PERSONAL, personalize
 from droned.guardian.kernel import switched_off
 from droned.guardian.launch import (
@@ -30,6 +31,7 @@ from droned.guardian.launch import (
     STREAM_FLAGS,
     STREAM_MODE,
     World,
+    captured_streams,
     encoded,
     program_of,
     size_of,
@@ -62,9 +64,11 @@ class Job:
         "output",
         "paths",
         "pid",
+        "readers",
         "run",
         "stage",
         "start_time",
+        "streams",
         "taken_at",
         "thread",
         "umask",
@@ -79,7 +83,8 @@ class Job:
         self.env[b"DRONED_RUN"] = world.token(run.instance, run.run)
         if world.own_entry is not None:
             personalize(self.env, world.own_entry)
-        self.out, self.err = stream_paths(launch)
+        self.streams = captured_streams(launch)
+        self.out, self.err = (b"", None) if self.streams else stream_paths(launch)
         self.directory = encoded(launch["directory"] or "/", "directory")
         self.umask = world.umask if launch["umask"] is None else launch["umask"]
         self.given_at = time.monotonic()
@@ -90,8 +95,16 @@ class Job:
         self.thread = 0
         self.pid = self.start_time = 0
         self.at = 0.0
-        self.output = (0, 0)
+        self.output: tuple[int, int] | None = None
+        self.readers: dict[str, int] = {}
+        """The read ends of what is captured."""
         self.unrecorded = 0
+
+    def let_go(self) -> None:
+        """Nothing is to be captured after all."""
+        for reader in self.readers.values():
+            os.close(reader)
+        self.readers = {}
 
 
 class Spawners:
@@ -231,10 +244,15 @@ class Spawners:
         opened: list[int] = []
         try:
             job.stage = "descriptors"
-            for path in (job.out, job.err):
-                if path is not None:
-                    opened.append(_open_stream(path))
-            job.output = (size_of(opened[0]), size_of(opened[-1]))
+            if job.streams:
+                for stream in job.streams:
+                    job.readers[stream], writer = pipes.make()
+                    opened.append(writer)
+            else:
+                for path in (job.out, job.err):
+                    if path is not None:
+                        opened.append(_open_stream(path))
+                job.output = (size_of(opened[0]), size_of(opened[-1]))
             job.stage = "directory"
             if job.directory != b"/":
                 os.chdir(job.directory)
@@ -247,7 +265,7 @@ class Spawners:
             if job.directory != b"/":
                 os.chdir(b"/")
             for fd in opened:
-                os.close(fd)
+                brief.close(fd) if job.streams else os.close(fd)
 
     def _spawn(self, job: Job, attributes: posix_spawn.Attributes, streams: tuple[int, int, int]) -> None:
         world, run = self._world, job.run

@@ -1,8 +1,9 @@
-"""When a daemon counts as hung, and how long to wait before the next one. Pure: every time is given.
+"""When a companion counts as hung, and how long to wait before the next one. Pure: every time is given.
 
 A daemon hangs when it was silent for SILENCE_S. Only such seconds count in
 which the guardian itself was on time, and of those in which the daemon wanted
-to run only as many as it was let: nobody who got no processor hangs.
+to run only as many as it was let: nobody who got no processor hangs. So it is
+with `droned-logs`, which is asked less often and gets more time.
 """
 
 from collections import deque
@@ -22,12 +23,13 @@ _WITHIN_S = 600.0
 
 
 class Watchdog:
-    """The patience with one life of a daemon. Times are of the monotonic clock."""
+    """The patience with one life of a companion. Times are of the monotonic clock."""
 
-    __slots__ = ("_at", "_deadline", "_paused_until", "_used_s", "silent_s")
+    __slots__ = ("_at", "_deadline", "_paused_until", "_silence_s", "_used_s", "silent_s")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, silence_s: float = SILENCE_S) -> None:
         self._at = now
+        self._silence_s = silence_s
         self._deadline: float | None = now + STARTUP_S
         self._paused_until = now
         self._used_s: float | None = None
@@ -74,11 +76,12 @@ class Watchdog:
                 share = min(1.0, _FULL_SHARES * (used_s - before) / since)
             self.silent_s += since * share
         # A tick comes a little after its time, never before: an allowance keeps rounding out of it.
-        return f"silent for {SILENCE_S:.0f} s" if self.silent_s >= SILENCE_S - 0.05 else None
+        is_hung = self.silent_s >= self._silence_s - 0.05
+        return f"silent for {self._silence_s:.0f} s" if is_hung else None
 
 
 class Backoff:
-    """The waits between the lives of a daemon: none after the first death, then 0.2, 0.4, 0.8 … 30 s.
+    """The waits between the lives of a companion: none after the first death, then 0.2, 0.4, 0.8 … 30 s.
 
     Each two seconds in control forgive one death. So a daemon that is killed
     now and then is always back at once, and one that dies of itself soon after
@@ -92,7 +95,7 @@ class Backoff:
         self._deaths: deque[float] = deque(deaths, maxlen=_REPLACEMENTS)
 
     def delay_s(self, now: float, healthy_s: float) -> float:
-        """The wait after a death at `now` of a daemon that was in control for `healthy_s`."""
+        """The wait after a death at `now` of one that was in control for `healthy_s`."""
         self._deaths.append(now)
         self.forgive(healthy_s)
         self._failures += 1.0

@@ -34,6 +34,7 @@ class FakeGuardian:
         self.state_id = "state-1"
         self.head: tuple[int, str] | None = None
         self.lacking: tuple[str, ...] = ()
+        self.logs_pid: int | None = None
         self.is_connected = False
         self.is_unresponsive = False
         self._received: Received | None = None

@@ -259,6 +259,7 @@ class Welcome(TypedDict):
     shutdown: bool
     parked: list[str]
     lacking: list[str]  # of "cgroup", "pidfd", "posix_spawn", "subreaper"
+    logs_pid: NotRequired[int | None]
 
 
 class Table(TypedDict):
@@ -380,6 +381,13 @@ class Parked(TypedDict):
     fds: int
 
 
+class LogsProcess(TypedDict):
+    """`droned-logs` has begun (its pid) or ended (null)."""
+
+    type: Literal["logs"]
+    pid: int | None
+
+
 class Trouble(TypedDict):
     """Counters of the guardian that should be 0; sent after `welcome` and on change."""
 
@@ -395,6 +403,6 @@ ToGuardian = (
 )  # fmt: skip
 ToDaemon = (
     Welcome | Table | Spawned | SpawnFailed | Refused | Ended | TreeGone | Signalled | Strangers | Ping
-    | Shutdown | Reload | Replace | Parked | Trouble
+    | Shutdown | Reload | Replace | Parked | LogsProcess | Trouble
 )  # fmt: skip
 Message = dict[str, Any]

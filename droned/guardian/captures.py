@@ -1,0 +1,284 @@
+"""The read ends of what programs write: kept until all of it is in a file, and what is to be said of them.
+
+Ours and that of `droned-logs` are copies of one end. Ours is closed only when
+`droned-logs` has said `drained`; so whatever it dies of and when, the next one
+gets all that is not in a file. The same goes for ends of runs and for
+instances that are forgotten: they are told again to the next one unless a
+ping that came after them was answered.
+
+What is captured of an instance (names of streams, policy) is in the ledger: a
+line before the first launch that differs from the one before, none for each
+launch. With it a guardian that has lost everything knows which programs write
+into pipes of ours, and reopens those of the living at /proc/PID/fd. Our pipes
+are known there by how they are open: for reading and writing, as no other is.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from droned.guardian import ledger, log, processes
+from droned.guardian.descriptors import Descriptors
+from droned.guardian.ledger import Capturing
+from droned.guardian.runs import Key, Run
+from droned.guardian.wire import Launch, Message
+
+STREAMS = ("stdout", "stderr", "output")
+_NUMBERS = {"stdout": (1,), "stderr": (2,), "output": (1, 2)}
+_MOST_ENDED = 4000
+_MOST_MESSAGES = 100_000
+_NOTHING: Capturing = ((), "")
+_FIELDS = ("instance", "run", "stream", "policy", "at", "fd", "has_begun", "has_ended")
+
+
+class Kept:
+    """The read end of one stream of one run."""
+
+    __slots__ = ("at", "fd", "has_begun", "has_ended", "instance", "policy", "run", "stream")
+
+    def __init__(self, instance: str, run: int, stream: str, policy: str, fd: int, at: float = 0.0) -> None:
+        self.instance = instance
+        self.run = run
+        self.stream = stream
+        self.policy = policy
+        self.fd = fd
+        self.at = at
+        self.has_begun = False
+        """Whether the program runs; before that there is nothing to tell."""
+        self.has_ended = False
+
+    @property
+    def name(self) -> str:
+        """What names it, over all runs."""
+        return _name(self.instance, self.run, self.stream)
+
+    def message(self) -> Message:
+        """What `droned-logs` is told of it, beside the descriptor."""
+        return {
+            "type": "capture",
+            "name": self.name,
+            "instance": self.instance,
+            "run": self.run,
+            "stream": self.stream,
+            "policy": self.policy,
+            "at": self.at,
+            "fds": 1,
+        }
+
+
+class Captures:
+    """All read ends that are kept, and what `droned-logs` has still to be told."""
+
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
+        self.kept: dict[str, Kept] = {}
+        self.policies: dict[str, Capturing] = {}
+        """By instance: what is captured of its last launch."""
+        self.untold: deque[Kept | Message] = deque()
+        self._unconfirmed: deque[Message] = deque(maxlen=_MOST_MESSAGES)
+        self._asked = 0
+
+    # ---- launches
+
+    def ordered(self, launches: Iterable[tuple[str, Launch]]) -> bytes:
+        """These launches are next: the lines that the ledger needs before them, mostly none."""
+        lines = []
+        for instance, launch in launches:
+            wanted: Capturing = _NOTHING
+            if "logs" in launch:
+                streams = dict.fromkeys((launch["stdout"], launch["stderr"]))
+                wanted = (tuple(streams), launch["logs"])
+            if self.policies.get(instance, _NOTHING) != wanted:
+                self._note(instance, wanted)
+                lines.append(ledger.captured_line(instance, wanted))
+        return b"".join(lines)
+
+    def _note(self, instance: str, wanted: Capturing) -> None:
+        if wanted == _NOTHING:
+            self.policies.pop(instance, None)
+        else:
+            self.policies[instance] = wanted
+
+    def keep(self, run: Run, policy: str, readers: Mapping[str, int]) -> None:
+        """Take the read ends of a run whose program may be running soon: stream → descriptor."""
+        for stream, fd in readers.items():
+            made = Kept(run.instance, run.run, stream, policy, self._descriptors.put_up(fd), run.at)
+            self.kept[made.name] = made
+
+    def began(self, run: Run) -> None:
+        """Its program runs."""
+        for kept in self._of(run.key):
+            kept.at, kept.has_begun = run.at, True
+            self.untold.append(kept)
+
+    def failed(self, key: Key) -> None:
+        """There is no program, and none will come."""
+        for kept in list(self._of(key)):
+            self._close(kept.name)
+
+    def ended(self, run: Run, at: float) -> None:
+        """The main process of a run is gone."""
+        if run.instance not in self.policies:
+            return
+        for kept in self._of(run.key):
+            kept.has_ended = True
+        self._say(
+            {
+                "type": "run_ended",
+                "instance": run.instance,
+                "run": run.run,
+                "status": run.status,
+                "at": at,
+            }
+        )
+
+    def forget(self, instance: str) -> None:
+        """The instance is gone for good."""
+        self.policies.pop(instance, None)
+        self._say({"type": "forget", "instance": instance})
+
+    def _say(self, message: Message) -> None:
+        if len(self.untold) < _MOST_MESSAGES:
+            self.untold.append(message)
+
+    def _of(self, key: Key) -> Iterator[Kept]:
+        for stream in STREAMS:
+            kept = self.kept.get(_name(*key, stream))
+            if kept is not None:
+                yield kept
+
+    # ---- what droned-logs is told, and tells
+
+    def tell_all_again(self, known: Iterable[str] = ()) -> None:
+        """Another `droned-logs` listens, which has the streams in `known` already."""
+        messages = [*self._unconfirmed, *(each for each in self.untold if not isinstance(each, Kept))]
+        left_out = set(known)
+        begun = (kept for kept in self.kept.values() if kept.has_begun and kept.name not in left_out)
+        self.untold = deque([*begun, *messages])
+        self._unconfirmed.clear()
+        self._asked = 0
+
+    def told(self, message: Message) -> None:
+        """This message is on its way."""
+        self._unconfirmed.append(message)
+
+    def asked(self) -> None:
+        """A ping follows all that was told."""
+        self._asked = len(self._unconfirmed)
+
+    def answered(self) -> None:
+        """And it was answered: all that was told before it has arrived."""
+        for _ in range(min(self._asked, len(self._unconfirmed))):
+            self._unconfirmed.popleft()
+        self._asked = 0
+
+    def drained(self, names: Iterable[str]) -> None:
+        """All that was written to these streams, by whomever, is in files."""
+        for name in names:
+            self._close(name)
+
+    def take(self, message: Any, fd: int) -> None:
+        """A stream that a `droned-logs` from before us captures."""
+        if message["name"] in self.kept:
+            os.close(fd)
+            return
+        taken = Kept(message["instance"], message["run"], message["stream"], message["policy"], -1)
+        taken.at, taken.has_begun = message["at"], True
+        taken.fd = self._descriptors.put_up(fd)
+        self.kept[message["name"]] = taken
+
+    def _close(self, name: str) -> None:
+        kept = self.kept.pop(name, None)
+        if kept is not None:
+            os.close(kept.fd)
+            kept.fd = -1
+
+    def drop_oldest(self) -> None:
+        """There is nobody who reads: of runs that have ended only so many are kept."""
+        ended = [kept for kept in self.kept.values() if kept.has_ended]
+        most = min(_MOST_ENDED, self._descriptors.soft_and_hard[1] // 2)
+        for kept in ended[: max(0, len(ended) - most)]:
+            log.say(f"cannot keep what {kept.instance} has written last ({kept.name}): nobody takes it")
+            self._close(kept.name)
+
+    # ---- found again
+
+    def find(self, living: Iterable[Run]) -> None:
+        """Reopen what living programs write to and nobody holds."""
+        for run in living:
+            streams, policy = self.policies.get(run.instance, _NOTHING)
+            if not run.pid or any(self._of(run.key)):
+                continue
+            found: dict[str, int] = {}
+            for stream in streams:
+                fd = _reopened(run, _NUMBERS.get(stream, ()), list(found.values()))
+                if fd >= 0:
+                    found[stream] = fd
+            if len(found) < len(streams):
+                log.say(f"cannot find all that {run.instance} writes to: {len(found)} of {len(streams)}")
+            self.keep(run, policy, found)
+            for kept in self._of(run.key):
+                kept.has_begun = True
+                self.untold.append(kept)
+
+    # ---- over a re-exec
+
+    def saved(self) -> dict[str, object]:
+        """The argument for `resume`, as JSON takes it."""
+        kept = [[getattr(each, field) for field in _FIELDS] for each in self.kept.values()]
+        unsaid = [each for each in self.untold if not isinstance(each, Kept)]
+        return {"kept": kept, "policies": self.policies, "messages": [*self._unconfirmed, *unsaid]}
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Be as those that gave `saved`; all is told again to the next `droned-logs`."""
+        for values in saved["kept"]:
+            fields = dict(zip(_FIELDS, values, strict=True))
+            kept = Kept(*(fields[field] for field in ("instance", "run", "stream", "policy", "fd", "at")))
+            kept.has_begun, kept.has_ended = fields["has_begun"], fields["has_ended"]
+            self.kept[kept.name] = kept
+        for instance, (streams, policy) in saved["policies"].items():
+            self.policies[instance] = (tuple(streams), policy)
+        self._unconfirmed.extend(saved["messages"])
+
+
+def descriptors_in(saved: Mapping[str, Any]) -> list[int]:
+    """The descriptors that have to stay open for saved captures."""
+    at = _FIELDS.index("fd")
+    return [values[at] for values in saved.get("kept", ())]
+
+
+def _name(instance: str, run: int, stream: str) -> str:
+    return f"{instance}:{run}:{stream}"
+
+
+def _reopened(run: Run, numbers: Iterable[int], others: Iterable[int]) -> int:
+    """A read end of the pipe of ours that a process has open under one of `numbers`, -1 without."""
+    taken = {os.fstat(fd).st_ino for fd in others}
+    for number in numbers:
+        if not _is_ours(run.pid, number):
+            continue
+        try:
+            fd = os.open(f"/proc/{run.pid}/fd/{number}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        status = os.fstat(fd)
+        is_same = stat.S_ISFIFO(status.st_mode) and status.st_ino not in taken
+        if is_same and processes.start_time(run.pid) == run.start_time:
+            return fd
+        os.close(fd)
+    return -1
+
+
+def _is_ours(pid: int, number: int) -> bool:
+    """Whether it is a pipe that is open for both directions: the app's own are not."""
+    try:
+        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("pipe:["):
+            return False
+    except OSError:
+        return False
+    for line in (processes.read(f"/proc/{pid}/fdinfo/{number}") or b"").splitlines():
+        if line.startswith(b"flags:"):
+            return int(line.split()[1], 8) & os.O_ACCMODE == os.O_RDWR
+    return False
