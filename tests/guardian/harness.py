@@ -173,9 +173,17 @@ class Guarded:
         usual = [python, "-I", str(program), str(self.folder / "test.sock"), *stub]
         return [*guardian, *options, "--", *(daemon or usual)]
 
-    def installed(self, changes: Mapping[str, tuple[str, str]] | None = None) -> Path:
-        """The main file of a copy of the guardian with some text replaced: file name → before, after."""
+    def installed(
+        self, changes: Mapping[str, tuple[str, str]] | None = None, logs: Path | None = None
+    ) -> Path:
+        """The main file of a copy of the guardian with some text replaced: file name → before, after.
+
+        `logs` is what shall be its `droned-logs`; without one it has none.
+        """
         package = self.folder / "installed" / "droned"
+        if logs is not None:
+            (package / "logs").mkdir(parents=True)
+            shutil.copy(logs, package / "logs" / "__main__.py")
         shutil.copytree(GUARDIAN.parent, package / "guardian", ignore=shutil.ignore_patterns("__pycache__"))
         (package / "__init__.py").touch()
         for name, (before, after) in (changes or {}).items():
