@@ -1,0 +1,230 @@
+"""The bytes of one stream out of its segments, raw or compressed, while they are rotated and deleted."""
+
+import os
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from droned.logs.format import segment_name, segment_named
+
+MOST_OPEN = 400
+"""Files that are open at once, over all streams."""
+_INPUT_BYTES = 128 * 1024
+_STEP = 1024 * 1024
+
+
+class Segments:
+    """Reads one stream by its offsets; what has been deleted is left out."""
+
+    __slots__ = ("_folder", "_open", "_opened", "_starts", "stream")
+
+    def __init__(self, folder: str, stream: str, opened: "dict[Segments, None]") -> None:
+        self._folder = folder
+        self._opened = opened
+        self.stream = stream
+        self._open: _Raw | _Compressed | None = None
+        self._starts: list[int] | None = None
+
+    def starts(self, *, again: bool = False) -> list[int]:
+        """The first offset of each segment that there is, ascending."""
+        if self._starts is None or again:
+            try:
+                names = [segment_named(name) for name in os.listdir(self._folder)]
+            except (FileNotFoundError, NotADirectoryError):
+                names = []
+            self._starts = sorted({name.start for name in names if name and name.stream == self.stream})
+        return self._starts
+
+    def read(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """What there is between two offsets: pieces of at most 1 MiB, each with its offset."""
+        has_looked = False
+        while start < end:
+            data = self._read_at(start, min(end - start, _STEP))
+            if data:
+                yield start, data
+                start += len(data)
+                has_looked = False
+                continue
+            if not has_looked:  # the next segment is new, or this one is compressed or gone by now
+                has_looked = True
+                self.close()
+                self.starts(again=True)
+                continue
+            behind = [begin for begin in self.starts() if begin > start]
+            if not behind:
+                return
+            start = behind[0]
+
+    def line_start(self, offset: int, border: int) -> int:
+        """Where the line begins that has the byte at `offset`, or would have it: not before `border`."""
+        size, end = 4096, offset
+        while end > border:
+            start = max(border, end - size)
+            last: tuple[int, bytes] | None = None
+            for at, data in self.read(start, end):
+                joins = last is not None and last[0] + len(last[1]) == at
+                last = (last[0], last[1] + data) if last and joins else (at, data)
+            if last is None or last[0] + len(last[1]) != end:
+                return end
+            found = last[1].rfind(b"\n")
+            if found >= 0:
+                return last[0] + found + 1
+            if last[0] > start:
+                return last[0]
+            end, size = start, min(size * 4, _STEP)
+        return border
+
+    def spans(self, end: int | None) -> list[tuple[int, int, int]]:
+        """Start, end and time in us of each segment below `end`; None: of all there are."""
+        starts = self.starts()
+        spans = []
+        for number, start in enumerate(starts):
+            size, time_us = self._measure(start)
+            following = starts[number + 1] if number + 1 < len(starts) else None
+            stop = following if following is not None else start + size
+            if end is not None:
+                stop = min(stop, end)
+            if stop > start:
+                spans.append((start, stop, time_us))
+        return spans
+
+    def kept_from(self, end: int | None) -> int:
+        """The first offset that is kept; `end` where nothing is kept before it."""
+        starts = self.starts()
+        if not starts:
+            return end or 0
+        return starts[0] if end is None else min(starts[0], end)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+            self._opened.pop(self, None)
+
+    def _path(self, start: int, *, is_compressed: bool) -> str:
+        return f"{self._folder}/{segment_name(self.stream, start, is_compressed=is_compressed)}"
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        starts = self.starts()
+        at = bisect_right(starts, offset) - 1
+        if at < 0:
+            return b""
+        start = starts[at]
+        if at + 1 < len(starts):
+            length = min(length, starts[at + 1] - offset)
+        found = self._open
+        is_behind = isinstance(found, _Compressed) and found.at > offset
+        if found is None or found.start != start or is_behind:
+            found = self._switch_to(start)
+        return found.read(offset, length) if found is not None else b""
+
+    def _switch_to(self, start: int) -> "_Raw | _Compressed | None":
+        self.close()
+        for is_compressed in (False, True):
+            try:
+                fd = os.open(self._path(start, is_compressed=is_compressed), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            self._open = _Compressed(fd, start) if is_compressed else _Raw(fd, start)
+            self._opened[self] = None
+            if len(self._opened) > MOST_OPEN:
+                next(iter(self._opened)).close()
+            return self._open
+        return None
+
+    def _measure(self, start: int) -> tuple[int, int]:
+        """Bytes, uncompressed, and time of change in us."""
+        try:
+            found = os.stat(self._path(start, is_compressed=False))
+            return found.st_size, found.st_mtime_ns // 1000
+        except FileNotFoundError:
+            pass
+        try:
+            with open(self._path(start, is_compressed=True), "rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_size < 4:
+                    return 0, 0
+                file.seek(-4, os.SEEK_END)  # gzip ends with the size of what it holds
+                return int.from_bytes(file.read(4), "little"), found.st_mtime_ns // 1000
+        except FileNotFoundError:
+            return 0, 0
+
+
+class AllSegments:
+    """The segments of all streams in the folder of logs; few enough files of them are open at once."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._found: dict[tuple[str, str], Segments] = {}
+        self._opened: dict[Segments, None] = {}
+
+    def of(self, instance: str, stream: str) -> Segments:
+        """Those of one stream."""
+        found = self._found.get((instance, stream))
+        if found is None:
+            found = Segments(f"{self._folder}/{instance}", stream, self._opened)
+            self._found[instance, stream] = found
+        return found
+
+
+class _Raw:
+    __slots__ = ("fd", "start")
+
+    def __init__(self, fd: int, start: int) -> None:
+        self.fd = fd
+        self.start = start
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self.fd, length, offset - self.start)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class _Compressed:
+    """A compressed segment, read forwards; `at` is the offset in the stream of what comes next."""
+
+    __slots__ = ("_inflate", "_input", "at", "fd", "start")
+
+    def __init__(self, fd: int, start: int) -> None:
+        self.fd = fd
+        self.start = start
+        self.at = start
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._input = b""
+
+    def read(self, offset: int, length: int) -> bytes:
+        while self.at < offset:
+            data = self._next(min(offset - self.at, _STEP))
+            if not data:
+                return b""
+        return self._next(length)
+
+    def _next(self, length: int) -> bytes:
+        """At most `length` bytes more; empty at the end, and where it is damaged."""
+        found = []
+        while length:
+            if self._inflate.eof:  # one more member may follow
+                self._input = self._inflate.unused_data or os.read(self.fd, _INPUT_BYTES)
+                if not self._input:
+                    break
+                self._inflate = zlib.decompressobj(wbits=31)
+            elif not self._input:
+                self._input = os.read(self.fd, _INPUT_BYTES)
+            was_empty = not self._input
+            try:
+                data = self._inflate.decompress(self._input, length)
+            except zlib.error:
+                break
+            self._input = self._inflate.unconsumed_tail
+            if data:
+                found.append(data)
+                length -= len(data)
+                self.at += len(data)
+            elif was_empty and not self._inflate.eof:
+                break
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def close(self) -> None:
+        os.close(self.fd)
