@@ -17,6 +17,7 @@ from msgspec import Struct
 from droned.commands.arguments import MOST_NAMES, is_plain_text, shown
 from droned.commands.nearness import hint, near_names
 from droned.errors import BadRequest, NoSuchTarget
+from droned.models.daemon_log import OWN_LOG
 from droned.models.records import AppRecord
 from droned.models.registry import Snapshot
 
@@ -86,17 +87,26 @@ def resolve(
     return tuple(key for key in in_configuration_order(snapshot) if key in found)
 
 
+def log_keys(
+    targets: Sequence[str], snapshot: Snapshot, server: str, *, all_targets: bool = False
+) -> tuple[str, ...]:
+    """The same with droned's own log, which is captured as that of an instance of its name."""
+    others = [target for target in targets if target != OWN_LOG]
+    own = (OWN_LOG,) if len(others) < len(targets) else ()
+    return own if own and not others else (*resolve(others, snapshot, server, all_targets=all_targets), *own)
+
+
 def apps_and_instances(
     targets: Sequence[str], snapshot: Snapshot, server: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What `targets` name as whole apps, with instances that are yet to come, and as single instances.
 
     Both are empty where everything is meant: without a target, or with one that names this server.
-    Raises as `resolve` does.
+    Raises as `log_keys` does.
     """
     if not targets:
         return (), ()
-    resolve(targets, snapshot, server)
+    log_keys(targets, snapshot, server)
     names = dict.fromkeys([*snapshot.apps, *(record.app for record in snapshot.instances.values())])
     apps: dict[str, None] = {}
     instances: dict[str, None] = {}
@@ -104,7 +114,9 @@ def apps_and_instances(
         pattern = TargetPattern.parse(target, server)
         if pattern.app is None:
             return (), ()
-        if pattern.label in (None, "*"):
+        if target == OWN_LOG:
+            instances[OWN_LOG] = None
+        elif pattern.label in (None, "*"):
             apps.update(dict.fromkeys(name for name in names if fnmatchcase(name, pattern.app)))
         else:
             instances.update(dict.fromkeys(key for key in snapshot.instances if pattern.is_about(key)))

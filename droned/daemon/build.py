@@ -221,6 +221,7 @@ class Parts:
             self.own_log.configure(settings)
         except OSError as error:
             self.log.error("cannot write this log to files: {error}", error=error.strerror)
+        self.logs.set_own(self.own_log.reader, self.own_log.taken)
 
     @property
     def socket_path(self) -> str:

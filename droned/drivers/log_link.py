@@ -8,6 +8,7 @@ again whatever has not been answered (each question can be asked twice).
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections import deque
@@ -29,15 +30,28 @@ _WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _NAMES_BYTES = PACKET_BYTES - 1024
 """What of a packet names and policies may take."""
 _PACKETS_A_TURN = 16
+OWN_ID = 0
+"""The id of the question that brings the daemon's own pipe; others begin at 1."""
 _CREDENTIALS = struct.Struct("3i")
 
 Answer = Mapping[str, Any]
 
 
+class Own:
+    """The read end of a pipe of the daemon's own, and who is told whether `droned-logs` has it."""
+
+    def __init__(self, packet: bytes, fd: int, taken: Callable[[bool], None]) -> None:
+        self.packet = packet
+        self.fd = fd
+        self.taken = taken
+
+
 class Question:
     """One question: what is left to be answered of it."""
 
-    def __init__(self, packets: Mapping[int, bytes]) -> None:
+    def __init__(self, do: str, packets: Mapping[int, bytes]) -> None:
+        self.is_in_parts = do == "usage"
+        """Whether an answer says that it is the last one; all others are alone."""
         self.packets = dict(packets)
         """By the id of each: what is still to be answered."""
         self.answers: list[Answer] = []
@@ -55,12 +69,14 @@ class LogLink:
 
     def __init__(self, folder: str, *, reactor: Any) -> None:
         """`folder` is that of the logs."""
-        self._path = f"{folder}/{SOCKET}"
+        self._folder = folder
         self._reactor = reactor
         self.changed: Callable[[], None] = lambda: None
         """Called when the connection is made or lost."""
         self._sock: socket.socket | None = None
-        self._out: deque[bytes] = deque()
+        self._out: deque[tuple[bytes, int | None]] = deque()
+        """Packets, each with the descriptor beside it."""
+        self._own: Own | None = None
         self._retry: Any = None
         self._tries = 0
         self._is_closed = True
@@ -117,6 +133,20 @@ class LogLink:
         self._policies.pop(instance, None)
         self._unsent.pop(instance, None)
 
+    def set_own(self, instance: str, policy: str, fd: int | None, taken: Callable[[bool], None]) -> None:
+        """Have what is written to a pipe of the daemon's own captured as `output` of this instance.
+
+        `fd` is its read end, which stays the caller's; None has none captured any more. `taken` is told
+        whether `droned-logs` has it, whenever that changes.
+        """
+        if fd is None:
+            self._own = None  # the end of the pipe is seen by whoever reads it
+            return
+        own = {"do": "own", "id": OWN_ID, "instance": instance, "policy": json.loads(policy)}
+        self._own = Own(_packet(own), fd, taken)
+        if self._sock is not None:
+            self._send_own()
+
     def ask(self, do: str, instances: Iterable[str] | None = None) -> Deferred[list[Answer]]:
         """The answers to `do`, one for each packet that the names of `instances` take.
 
@@ -127,7 +157,7 @@ class LogLink:
             number, self._next_id = self._next_id, self._next_id + 1
             more = {} if names is None else {"instances": names}
             packets[number] = _packet({"do": do, "id": number, **more})
-        question = Question(packets)
+        question = Question(do, packets)
         if not packets:
             question.done.callback([])
             return question.done
@@ -150,7 +180,7 @@ class LogLink:
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
         try:
-            sock.connect(self._path)
+            _connect(sock, self._folder)
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         except OSError:  # nobody there yet, or no more than can be taken at once
             sock.close()
@@ -162,6 +192,7 @@ class LogLink:
         self._unsent = dict.fromkeys(self._policies)
         self._is_total_unsent = True
         self._send_settings()
+        self._send_own()
         for question in dict.fromkeys(self._questions.values()):
             question.parts.clear()
             self._send(question.packets.values())
@@ -185,6 +216,8 @@ class LogLink:
         if self._sock is not None:
             self._disconnect()
             self._connect_later()
+            if self._own is not None:
+                self._own.taken(False)
             self.changed()
 
     def _send_soon(self) -> None:
@@ -203,17 +236,23 @@ class LogLink:
         for names in portions:
             policies = {name: json.loads(self._policies[name]) for name in names}
             settings = {"do": "settings", "total_bytes": self._total_bytes, "policies": policies}
-            self._out.append(_packet(settings))
+            self._out.append((_packet(settings), None))
         self._flush()
 
+    def _send_own(self) -> None:
+        if self._own is not None:
+            self._out.append((self._own.packet, self._own.fd))
+            self._flush()
+
     def _send(self, packets: Iterable[bytes]) -> None:
-        self._out.extend(packets)
+        self._out.extend((packet, None) for packet in packets)
         self._flush()
 
     def _flush(self) -> None:
         try:
             while self._out and self._sock is not None:
-                self._sock.send(self._out[0], socket.MSG_NOSIGNAL)
+                packet, fd = self._out[0]
+                socket.send_fds(self._sock, [packet], [] if fd is None else [fd], socket.MSG_NOSIGNAL)
                 self._out.popleft()
         except BlockingIOError:
             self._reactor.addWriter(self)
@@ -230,6 +269,9 @@ class LogLink:
             number = answer["id"]
         except (ValueError, KeyError, TypeError):
             return  # nothing that was asked for
+        if number == OWN_ID and self._own is not None:
+            self._own.taken("error" not in answer)
+            return
         question = self._questions.get(number) if isinstance(number, int) else None
         if question is None:
             return
@@ -238,7 +280,7 @@ class LogLink:
             return
         parts = question.parts.setdefault(number, [])
         parts.append(answer)
-        if answer.get("last", True):
+        if answer.get("last") or not question.is_in_parts:
             question.answers += parts
             del question.packets[number], self._questions[number]
             if not question.packets:
@@ -290,6 +332,15 @@ class LogLink:
     def connectionLost(self, reason: Failure) -> None:  # Twisted's name
         """The reactor saw the end before we did."""
         self._lost()
+
+
+def _connect(sock: socket.socket, folder: str) -> None:
+    """Connect by a short name: that of the folder may be longer than a socket's path can be."""
+    place = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{place}/{SOCKET}")
+    finally:
+        os.close(place)
 
 
 def _packet(message: Mapping[str, object]) -> bytes:

@@ -16,10 +16,12 @@ from twisted.application.service import Service
 
 from droned.commands.dispatcher import Caller, Dispatcher, Receipt
 from droned.commands.requests import Request
-from droned.commands.targets import resolve
+from droned.commands.targets import log_keys
 from droned.drivers.output_files import LastLine, OutputFiles, policy_text
 from droned.errors import Busy, DronedError, ShuttingDown
+from droned.models.daemon_log import OWN_LOG
 from droned.models.events import EventType, Occurrence
+from droned.models.policy import LogPolicy
 from droned.models.ports import IClock, IPool, ITimers, Runner
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
 from droned.models.registry import Commit, Registry
@@ -75,6 +77,10 @@ class Link(Protocol):
 
     def forget(self, instance: str) -> None:
         """The instance is gone."""
+        ...
+
+    def set_own(self, instance: str, policy: str, fd: int | None, taken: Callable[[bool], None]) -> None:
+        """A pipe of the daemon's own is captured as this instance."""
         ...
 
     def ask(self, do: str, instances: Sequence[str] | None = None) -> Awaitable[list[Mapping[str, Any]]]:
@@ -247,6 +253,10 @@ class LogsService(Service):
         """All segments together take so many bytes at most; None is no limit."""
         self._link.set_total(total_bytes)
 
+    def set_own(self, fd: int | None, taken: Callable[[bool], None]) -> None:
+        """Have droned's own log captured from the read end `fd`; `taken` is told whether it is."""
+        self._link.set_own(OWN_LOG, policy_text(LogPolicy()), fd, taken)
+
     def _follow(self, commit: Commit) -> None:
         """Send the policies that this commit changes."""
         for change in commit.changes:
@@ -285,7 +295,7 @@ class LogsService(Service):
         return await self._order(request, caller, "clear", "bytes")
 
     async def _order(self, request: Request, caller: Caller, do: str, result: str) -> Receipt:
-        keys = resolve(
+        keys = log_keys(
             request.targets, self._registry.snapshot(), self._server_name, all_targets=request.all_targets
         )
         named = "all" if request.all_targets else " ".join(request.targets)

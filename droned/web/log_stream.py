@@ -64,7 +64,7 @@ class LogLines:
 class _Head(Struct):
     """What is looked at in a line."""
 
-    position: int
+    position: int | None = None
     event: str | None = None
 
 
@@ -91,6 +91,8 @@ class LogMessages:
 
     def _message(self, line: bytes) -> bytes:
         position, event = _head(line)
+        if position is None:
+            return b"event: error\ndata: %s\n\n" % line
         if event is None:
             return b"id: %d\ndata: %s\n\n" % (position, line)
         if event == "caught_up":
@@ -100,12 +102,12 @@ class LogMessages:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (position, event.encode("ascii", "replace"), line)
 
 
-def _head(line: bytes) -> tuple[int, str | None]:
+def _head(line: bytes) -> tuple[int | None, str | None]:
     try:
         head = _HEAD.decode(line)
     except ValueError:  # a line of a program with bytes that are no UTF-8: only the other codec reads those
         told: dict[str, Any] = json.loads(line)
-        return told["position"], told.get("event")
+        return told.get("position"), told.get("event")
     return head.position, head.event
 
 
@@ -196,11 +198,9 @@ class LogStream:
         elif self._has_begun:
             self._request.channel.abort()  # type: ignore[attr-defined]  # an ApiChannel
         else:
-            said = _error_in(self._first)
-            if status == REFUSED and said is not None:
-                self._tell_begun(BadRequest(f"cannot read logs: {said}"))
-            else:
-                self._tell_begun(DronedError("cannot read logs: the reader failed; droned's log says why"))
+            said = _error_in(self._first) or "the reader failed; droned's log says why"
+            text = said if said.startswith("cannot ") else f"cannot read logs: {said}"
+            self._tell_begun(BadRequest(text) if status == REFUSED else DronedError(text))
 
     def _tell_begun(self, error: DronedError | None) -> None:
         if not self._begun.called:

@@ -153,7 +153,7 @@ def test_an_answer_goes_to_its_question(other: Other) -> None:
     told: list[Any] = []
     for asked in (first, second):
         asked.addCallback(told.append)
-    other.say({"id": 2, "instances": {"web/0": {}}, "last": False}, {"id": 9, "x": 1}, {"position": 4})
+    other.say({"id": 2, "instances": {"web/0": {}}}, {"id": 9, "x": 1}, {"position": 4})
     other.say({"id": 2, "instances": {"web/1": {}}, "index_bytes": 9, "last": True})
     assert [list(part["instances"]) for part in told[0]] == [["web/0"], ["web/1"]]
     other.say({"id": 1, "rotated": 2})
@@ -178,7 +178,7 @@ def test_what_was_not_answered_is_asked_again_of_the_next_one(other: Other) -> N
     connected(other).said()
     told: list[Any] = []
     other.link.ask("usage").addCallback(told.append)
-    other.say({"id": 1, "instances": {"web/0": {}}, "last": False})
+    other.say({"id": 1, "instances": {"web/0": {}}})
     other.die()
     other.listen()
     other.reactor.advance(0.05)
@@ -186,6 +186,38 @@ def test_what_was_not_answered_is_asked_again_of_the_next_one(other: Other) -> N
     assert other.said()[-1] == {"do": "usage", "id": 1}
     other.say({"id": 1, "instances": {"db/0": {}}, "last": True})
     assert [list(part["instances"]) for part in told[0]] == [["db/0"]]
+
+
+def test_the_daemons_own_pipe_goes_to_every_droned_logs(other: Other) -> None:
+    reader, writer = os.pipe()
+    told: list[bool] = []
+    other.link.set_own("droned/log", TEXT, reader, told.append)
+    connected(other)
+    for number in (1, 2):
+        assert other.sock is not None
+        other.sock.recv(PACKET_BYTES)
+        packet, (copy,), _, _ = socket.recv_fds(other.sock, PACKET_BYTES, 4)
+        assert json.loads(packet) == {
+            "do": "own",
+            "id": 0,
+            "instance": "droned/log",
+            "policy": DEFAULT_POLICY,
+        }
+        os.write(writer, b"x")
+        assert os.read(copy, 9) == b"x"
+        os.close(copy)
+        other.say({"id": 0} if number == 1 else {"id": 0, "error": "no room"})
+        if number == 1:
+            other.die()
+            other.listen()
+            other.reactor.advance(0.05)
+            other.accept()
+    assert told == [True, False, False]
+    other.link.set_own("droned/log", TEXT, None, told.append)
+    other.die()
+    assert told == [True, False, False]
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_error_is_told(other: Other) -> None:

@@ -30,6 +30,7 @@ class FakeLink:
         self.is_connected = False
         self.is_open = False
         self.total: int | None = 0
+        self.own: tuple[str, str, int | None] | None = None
         self.policies: dict[str, str] = {}
         self.asked: list[tuple[str, Sequence[str] | None]] = []
         self.answers: dict[str, list[Mapping[str, Any]]] = {}
@@ -54,6 +55,9 @@ class FakeLink:
 
     def forget(self, instance: str) -> None:
         self.policies.pop(instance, None)
+
+    def set_own(self, instance: str, policy: str, fd: int | None, taken: Callable[[bool], None]) -> None:
+        self.own = (instance, policy, fd)
 
     def ask(self, do: str, instances: Sequence[str] | None = None) -> Awaitable[list[Mapping[str, Any]]]:
         self.asked.append((do, instances))
@@ -175,6 +179,14 @@ def test_orders_are_remembered_and_done(place: Place) -> None:
     place.link.answers["clear"] = [{"id": 3, "bytes": 77}]
     assert result_of(place.spine.command("logs-clear", "web/1")).result == {"bytes": 77}
     assert place.commits[-1].events[0].subject == "web/1"
+
+
+def test_droneds_own_log_is_captured_and_named_like_an_instance(place: Place) -> None:
+    place.service.set_own(7, lambda is_taken: None)
+    assert place.link.own == ("droned/log", DEFAULT, 7)
+    result_of(place.spine.command("logs-rotate", "droned/log"))
+    result_of(place.spine.command("logs-rotate", "db", "droned/log"))
+    assert place.link.asked == [("rotate", ("droned/log",)), ("rotate", ("db/0", "droned/log"))]
 
 
 def test_an_order_that_is_not_done_is_an_error(place: Place) -> None:

@@ -77,6 +77,8 @@ def test_every_argument_is_in_the_question() -> None:
         ("?target=@web1", [], []),
         ("?target=web/0&target=@web1", [], []),
         ("?target=web1:web/1", [], ["web/1"]),
+        ("?target=droned/log", [], ["droned/log"]),
+        ("?target=droned/log&target=web", ["web"], ["droned/log"]),
     ],
 )
 def test_an_app_is_asked_for_with_what_it_will_have(
@@ -205,16 +207,28 @@ def test_heartbeats_come_while_a_reader_is_silent() -> None:
 
 def test_what_the_reader_refuses_is_a_problem() -> None:
     client, reading = asked(Place(), "?grep=x")
-    reading.prints(b'{"error": "the expression is too hard"}\n')
+    reading.prints(b'{"error": "cannot search for this: it is too hard"}\n')
     reading.ends(2 << 8)
     reply = client.reply()
-    assert (reply.status, reply.json["detail"]) == (400, "cannot read logs: the expression is too hard")
+    assert (reply.status, reply.json["detail"]) == (400, "cannot search for this: it is too hard")
 
 
 def test_a_reader_that_fails_at_once_is_an_error() -> None:
-    client, reading = asked(Place())
-    reading.ends(1 << 8)
-    assert (client.reply().status, client.reply().json["code"]) == (500, "internal")
+    for printed, said in (
+        (b"", "cannot read logs: the reader failed; droned's log says why"),
+        (b'{"error": "cannot read the logs: EIO"}\n', "cannot read the logs: EIO"),
+    ):
+        client, reading = asked(Place())
+        reading.prints(printed)
+        reading.ends(1 << 8)
+        reply = client.reply()
+        assert (reply.status, reply.json["code"], reply.json["detail"]) == (500, "internal", said)
+
+
+def test_an_error_in_the_middle_is_an_event_of_its_own() -> None:
+    client, reading = asked(Place(), "", Accept="text/event-stream")
+    reading.prints(LINE + b'{"error": "cannot read the logs: EIO"}\n')
+    assert b'event: error\ndata: {"error": "cannot read the logs: EIO"}\n\n' in client.raw
 
 
 def test_a_reader_that_fails_later_leaves_the_answer_unfinished() -> None:
