@@ -159,6 +159,7 @@ class Droned:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=timeout_s,
             check=False,
         )

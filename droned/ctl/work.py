@@ -194,7 +194,8 @@ def _why(
         text = str(item.get("text") or "it did not come about")
         lines.append(f"cannot {command} {key}: {text}")
         if tail:
-            lines += last_output(api, key, int(item.get("after_run") or 0), tail)
+            after_run, last_run = (int(each or 0) for each in (item.get("after_run"), row.get("run")))
+            lines += last_output(session, api, key, after_run, last_run, tail)
         lines.append(_what_next(session, key, row, text))
     if rest := failed[EXPLAINED:]:
         lines.append("also: " + ", ".join(str(item.get("instance")) for item in rest))

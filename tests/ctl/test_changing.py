@@ -20,6 +20,8 @@ FAILED = row(
     next_start_at="2099-01-01T00:00:00Z",
 )
 
+DIRECT = {"spec": {"logs": {"direct": True}}}
+
 
 def test_what_is_sent_is_the_contracts_body(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.action("restart", [row("web/0")])
@@ -89,10 +91,58 @@ def test_no_wait_tells_the_receipt(ctl: Ctl, daemon: StubDaemon) -> None:
 
 
 def describe(daemon: StubDaemon, *begins: dict[str, int], **logs: Path) -> None:
-    """Have web/0 described: where its output is, and where that of its runs begins."""
+    """Have web/0 described as not captured: where its output is, and where that of its runs begins."""
     paths = {stream: str(path) for stream, path in logs.items()}
-    described = {"instance": FAILED, "logs": paths, "output_begins": begins}
+    described = {"instance": FAILED, "app": DIRECT, "logs": paths, "output_begins": begins}
     daemon.will("GET", "/instances/web/0", Reply(200, described))
+
+
+def wrote(run: int, line: str, stream: str = "stderr") -> dict[str, Any]:
+    return {"position": 1, "at": "Z", "instance": "web/0", "run": run, "stream": stream, "line": line}
+
+
+def ended(run: int) -> dict[str, Any]:
+    return {"event": "run", "position": 1, "instance": "web/0", "run": run, "what": "ended", "status": 256}
+
+
+def test_a_failure_says_what_the_runs_that_the_command_began_wrote(ctl: Ctl, daemon: StubDaemon) -> None:
+    lines = [wrote(3, "first"), wrote(3, "No \x1b[31m\udcff"), wrote(3, "said", "stdout")]
+    daemon.captured = [wrote(2, "of run 2"), *lines, ended(3)]
+    daemon.action("start", [FAILED], ends="failed")
+    done = ctl("start", "web/0")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.splitlines()[-4:] == [
+        "error: cannot start web/0: it did not come about",
+        "  err  first",
+        "  err  No \\x1b[31m\\xff",
+        "  next start at 2099-01-01T00:00:00Z; see: dronectl why web/0",
+    ]
+    (asked,) = daemon.asked_for("GET", "/logs")
+    assert asked.query == {"target": ["web/0"], "last": ["200"], "run": ["3"]}
+    assert "  err  first\n" not in ctl("start", "web/0", "--tail", "1").err
+    daemon.captured = [wrote(2, "of run 2"), wrote(3, "said", "output"), ended(3)]
+    told = ctl("start", "web/0").err
+    assert "  out  said\n" in told
+    assert "of run 2" not in told
+
+
+def test_what_comes_a_moment_after_the_end_is_waited_for(ctl: Ctl, daemon: StubDaemon) -> None:
+    late = [wrote(3, "late"), ended(3)]
+    end = {"event": "end", "position": 9}
+    answers = ["".join(json.dumps(each) + "\n" for each in [*lines, end]) for lines in ([], late)]
+    kind = "application/x-ndjson"
+    daemon.will("GET", "/logs", *(Reply(200, body=each.encode(), content_type=kind) for each in answers))
+    daemon.action("start", [FAILED], ends="failed")
+    assert "  err  late\n" in ctl("start", "web/0").err
+
+
+def test_output_that_cannot_be_had_is_one_line(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.will("GET", "/logs", problem(403, "not-allowed", "cannot read logs as you"))
+    daemon.will("GET", "/instances/web/0", Reply(200, {"instance": FAILED, "logs": {}}))
+    daemon.action("start", [FAILED], ends="failed")
+    done = ctl("start", "web/0")
+    assert done.status == 1
+    assert "  (its output: cannot read logs as you)\n" in done.err
 
 
 def test_a_failure_says_why_and_leaves_standard_output_empty(
@@ -170,16 +220,17 @@ def test_output_is_doubted_where_its_beginning_is_not_known(
 
 def test_no_output_is_shown_when_no_run_was_begun(ctl: Ctl, daemon: StubDaemon, folder: Path) -> None:
     (folder / "err").write_text("of run 2\n")
-    described = {"instance": {**FAILED, "run": 2}, "logs": {"stderr": str(folder / "err")}}
+    described = {"instance": {**FAILED, "run": 2}, "app": DIRECT, "logs": {"stderr": str(folder / "err")}}
     daemon.will("GET", "/instances/web/0", Reply(200, described))
-    daemon.action("start", [FAILED], ends="failed")
+    daemon.captured = [wrote(2, "of run 2 too")]
+    daemon.action("start", [{**FAILED, "run": 2}], ends="failed")
     assert "of run 2" not in ctl("start", "web/0").err
 
 
 def test_output_from_before_the_run_is_not_shown(ctl: Ctl, daemon: StubDaemon, folder: Path) -> None:
     (folder / "err").write_text("of yesterday\n")
     os.utime(folder / "err", (0, 0))
-    described = {"instance": {**FAILED, "started_at": "2026-11-22T12:00:00Z"}}
+    described = {"instance": {**FAILED, "started_at": "2026-11-22T12:00:00Z"}, "app": DIRECT}
     daemon.will("GET", "/instances/web/0", Reply(200, {**described, "logs": {"stderr": str(folder / "err")}}))
     daemon.action("start", [FAILED], ends="failed")
     assert "yesterday" not in ctl("start", "web/0").err
