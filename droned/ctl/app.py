@@ -76,9 +76,12 @@ class LazyGroup(click.Group):
 
             ctx.fail(f'cannot find a verb "{name}"{hint(near_names(name, [*VERBS, *ALIASES]))}')
         found, command, rest = super().resolve_command(ctx, args)
-        if isinstance(command, Verb) and rest and rest[0] in command.below:
-            return f"{found} {rest[0]}", command.below[rest[0]], rest[1:]
-        return found, command, rest
+        place = _place_below(command, rest) if isinstance(command, Verb) and command.below else None
+        if place is None:
+            return found, command, rest
+        word = rest[place]
+        assert isinstance(command, Verb)
+        return f"{found} {word}", command.below[word], [*rest[:place], *rest[place + 1 :]]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Verbs with their lines from the table, without loading any of them; then options."""
@@ -95,6 +98,20 @@ class LazyGroup(click.Group):
         }
         with formatter.section("Verbs"):
             formatter.write_dl([(spelled[name], line) for name, line in VERBS.items()])
+
+
+def _place_below(command: Verb, words: Sequence[str]) -> int | None:
+    """Where in `words` a verb below the command is named: first, or behind options that every verb takes."""
+    takes_value = {name: not option.is_flag for option in common_options() for name in option.opts}
+    place = 0
+    while place < len(words):
+        if words[place] in command.below:
+            return place
+        name, equals, _ = words[place].partition("=")
+        if name not in takes_value:
+            return None
+        place += 2 if takes_value[name] and not equals else 1
+    return None
 
 
 def _print_release(ctx: click.Context, param: click.Parameter, value: bool) -> None:

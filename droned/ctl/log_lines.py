@@ -1,9 +1,10 @@
 """Captured lines as they are printed: text for people and pipes, the raw bytes, or the API's objects.
 
 Rules of this module: on a terminal nothing is printed as an app wrote it, but
-tabs; in a pipe or a file a line keeps its bytes, and what is not a line goes to
-standard error, so that whoever reads the output reads what was written and
-nothing else. A line that came in pieces is put together again.
+tabs; in a pipe or a file a line keeps its bytes, and nothing stands between lines:
+what is missing is a warning on standard error, and runs are not told at all, as
+a pager would have them all over its page. A line that came in pieces is put
+together again.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class TextLines:
             self._parts.append(self._console.painted(f"--- {text} ---", "dim") + "\n")
         else:
             self._write()
-            tell_beside(self._console, record, self._utc)
+            warn(self._console, record)
 
     def _write(self) -> None:
         text = "".join(self._parts)
@@ -165,9 +166,8 @@ class TextLines:
 class RawLines:
     """The bytes that were written and nothing else, on a terminal too."""
 
-    def __init__(self, console: Console, *, utc: bool = False) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._utc = utc
         self._unended: Source | None = None
 
     def take(self, batch: Sequence[Told]) -> None:
@@ -178,7 +178,7 @@ class RawLines:
             if told.event is not None:
                 self._console.exact(b"".join(parts))
                 parts.clear()
-                tell_beside(self._console, record, self._utc)
+                warn(self._console, record)
                 continue
             source = (str(record.get("instance")), str(record.get("stream")))
             if self._unended is not None and self._unended != source:
@@ -205,11 +205,13 @@ class JsonLines:
             self._console.piece(b"\n".join([*kept, b""]))
 
 
-def words_of(record: Record, utc: bool, *, is_short: bool = True) -> str | None:
+def words_of(record: Record, utc: bool) -> str | None:
     """What an event says, on one line; None for one that is about the answer itself."""
     instance = escaped(str(record.get("instance")))
-    at = record.get("at")
-    when = f" {_when(str(at), utc, is_short)}" if at else ""
+    at = str(record.get("at") or "")
+    when = f" {escaped(at[:19].replace('T', ' '))}Z" if utc else f" {clock_time(at)}"
+    if not at:
+        when = ""
     match record.get("event"):
         case "run" if record.get("what") == "began":
             return f"{instance} run {record.get('run')} began{when}"
@@ -225,21 +227,10 @@ def words_of(record: Record, utc: bool, *, is_short: bool = True) -> str | None:
             return None
 
 
-def tell_beside(console: Console, record: Record, utc: bool) -> None:
-    """Say an event on standard error; what is missing is a warning."""
-    text = words_of(record, utc, is_short=console.err_is_terminal)
-    if text is None:
-        return
-    if record.get("event") == "run":
-        console.notice(f"--- {text} ---")
-    else:
-        console.warning(text)
-
-
-def _when(at: str, utc: bool, is_short: bool) -> str:
-    if not is_short:
-        return escaped(at)
-    return f"{escaped(at[:19].replace('T', ' '))}Z" if utc else clock_time(at)
+def warn(console: Console, record: Record) -> None:
+    """Say on standard error what is missing; other events are not told there."""
+    if record.get("event") in ("lost", "gap"):
+        console.warning(words_of(record, utc=False) or "")
 
 
 def _bytes_of(text: str) -> bytes:

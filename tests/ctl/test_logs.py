@@ -226,6 +226,7 @@ def test_rotate_and_an_app_of_that_name(ctl: Ctl, daemon: StubDaemon) -> None:
     assert json.loads(ctl("tail", "rotate", "web", "-o", "json").out) == {"rotated": 2}
     assert ctl("logs", "rotate").status == 2
     daemon.will("GET", "/logs", answer())
+    assert ctl("logs", "-H", daemon.host, "--no-color", "rotate", "web").err == "began 2 new files\n"
     for words in (["--", "rotate"], ["-n", "5", "rotate"]):
         assert ctl("logs", *words).status == 0
         assert query(daemon)["target"] == ["rotate"]

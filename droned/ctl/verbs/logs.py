@@ -114,9 +114,9 @@ def command(session: Session, targets: tuple[str, ...], **given: Any) -> int:
     were captured, whatever file holds them. More than one instance is told
     apart by name; E marks standard error.
 
-    On a terminal, what is not printable is escaped. In a pipe or a file every
-    line keeps its bytes, and where runs begin and end is told on standard
-    error. -o raw prints the bytes alone, on a terminal as well.
+    On a terminal, what is not printable is escaped, and it is told where runs
+    begin and end. In a pipe or a file every line keeps its bytes. -o raw
+    prints the bytes alone, on a terminal as well.
     """
     wrong = _fault_in(given)
     if wrong:
