@@ -94,13 +94,17 @@ class Reading:
         return any(stream.carry for stream in self._streams.all())
 
     def windows(self, page: Page, after: int | None, until: int | None, size: int) -> Iterator[Window]:
-        """The page between two positions, in parts of about `size` bytes. Reads them."""
+        """The page between two positions, in parts of about `size` bytes. Reads them.
+
+        Facts at the position that a client goes on from are told again: it may have seen some of them only.
+        """
         at = page.start if after is None else max(page.start, after)
         end = page.end if until is None else min(page.end, until)
         facts = [
             fact
             for fact in page.facts
-            if (after is None or fact.position > after) and (until is None or fact.position <= until)
+            if (after is None or fact.position > after or fact.position == after == self._question.after)
+            and (until is None or fact.position <= until)
         ]
         while True:
             stop = self._stop(page, at, end, size)
