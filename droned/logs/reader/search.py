@@ -12,6 +12,8 @@ from droned.logs.reader.question import BadQuestion
 
 _SPECIAL = frozenset(b".^$*+?{}[]\\|()")
 _OPTIONAL = frozenset(b"*?{")
+_CODE = re.compile(rb"(?<!\\)(?:\\\\)*\\[xuUN0-9]")
+"""The beginning of a character given by its code, whose digits stand for no text."""
 _WITHIN_A_LINE = frozenset(b"wdSb")
 """Letters after a backslash of which no newline can come."""
 
@@ -125,7 +127,7 @@ def needed_literals(source: bytes) -> list[bytes]:
 
     One of each alternative: the longest run of plain characters outside of groups and sets.
     """
-    if b"(?" in source:
+    if b"(?" in source or _CODE.search(source):
         return []
     longest: list[bytes] = []
     for runs in _plain_runs(source):
