@@ -144,7 +144,7 @@ def test_set_can_make_an_app() -> None:
         ("apps.db.nice=99", "--set apps.db.nice=99: cannot use 99 for apps.db.nice"),
         ("apps.db.nice=", "--set apps.db.nice=: cannot use nothing for apps.db.nice"),
         ("apps.db.cmd=x", 'unknown key "cmd" in apps.db (did you mean "command"?)'),
-        ("droned.logs.total=1", "comes later"),
+        ("droned.logs.total=1", "it is at least 1M"),
         ("apps.db.env.A=\udcff", "cannot read the value"),
         ("apps.db.env.A=\x1b", "--set apps.db.env.A=\\x1b: cannot read the value"),
     ],
