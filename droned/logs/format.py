@@ -6,7 +6,7 @@ Under the folder `logs` of the state folder::
     socket                                    its SOCK_SEQPACKET socket: for daemon, readers, a new guardian
     index/00000000000000000000.idx            what was captured when; named by its first position
     web/0/stdout-0000000000000000.log         a segment: named by the offset of its first byte in the stream
-    web/0/stdout-0000000052428800.log.gz      the same, compressed once it is done with
+    web/0/stdout-0000000052428800.log.gz      the same, compressed once it is done with (see `gzip_member`)
     web/0/stdout.log                          link to the newest segment, for `tail -F`
     web/0/stdout.jsonl, stdout.stamped.log    the same lines in another format, if asked for (older: .1, .2)
     web/0/last-3.json                         the last lines of run 3, which failed
@@ -90,6 +90,35 @@ def last_named(name: str) -> int | None:
     """The run that such a file is of; None for another file."""
     found = _LAST.fullmatch(name)
     return int(found[1]) if found else None
+
+
+# ---- compressed segments: gzip as any tool reads it, in members that each can be found and read alone
+
+MEMBER_TEXT_BYTES = 1024 * 1024
+"""So much text has each member of a compressed segment, but for the last."""
+_MEMBER = struct.Struct("<4sIBBH2sHII")
+"""A gzip header with an extra field `dL`: bytes of the whole member, bytes of its text."""
+MEMBER_HEADER_BYTES = _MEMBER.size
+_MEMBER_MAGIC = b"\x1f\x8b\x08\x04"
+_MEMBER_END = struct.Struct("<II")
+
+
+def gzip_member(content: bytes, level: int) -> bytes:
+    """One member of a compressed segment; the file is one after the other."""
+    squeeze = zlib.compressobj(level, zlib.DEFLATED, -15)
+    body = squeeze.compress(content) + squeeze.flush()
+    size = MEMBER_HEADER_BYTES + len(body) + _MEMBER_END.size
+    header = _MEMBER.pack(_MEMBER_MAGIC, 0, 0, 255, 12, b"dL", 8, size, len(content))
+    return header + body + _MEMBER_END.pack(zlib.crc32(content), len(content))
+
+
+def gzip_member_sizes(header: bytes) -> tuple[int, int] | None:
+    """Bytes of a member and of its text, by its header; None for gzip that others have written."""
+    if len(header) < MEMBER_HEADER_BYTES:
+        return None
+    magic, _time, _flags, _system, length, name, field, size, text = _MEMBER.unpack_from(header)
+    is_ours = (magic, length, name, field) == (_MEMBER_MAGIC, 12, b"dL", 8)
+    return (size, text) if is_ours and size > MEMBER_HEADER_BYTES else None
 
 
 # ---- the index
