@@ -1,15 +1,14 @@
 """The bytes of one stream out of its segments, raw or compressed, while they are rotated and deleted."""
 
 import os
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 
 from droned.logs.format import segment_name, segment_named
+from droned.logs.reader.opened import Compressed, Raw
 
 MOST_OPEN = 400
 """Files that are open at once, over all streams."""
-_INPUT_BYTES = 128 * 1024
 _STEP = 1024 * 1024
 
 
@@ -22,7 +21,7 @@ class Segments:
         self._folder = folder
         self._opened = opened
         self.stream = stream
-        self._open: _Raw | _Compressed | None = None
+        self._open: Raw | Compressed | None = None
         self._starts: list[int] | None = None
 
     def starts(self, *, again: bool = False) -> list[int]:
@@ -114,19 +113,18 @@ class Segments:
         if at + 1 < len(starts):
             length = min(length, starts[at + 1] - offset)
         found = self._open
-        is_behind = isinstance(found, _Compressed) and found.at > offset
-        if found is None or found.start != start or is_behind:
+        if found is None or found.start != start:
             found = self._switch_to(start)
         return found.read(offset, length) if found is not None else b""
 
-    def _switch_to(self, start: int) -> "_Raw | _Compressed | None":
+    def _switch_to(self, start: int) -> Raw | Compressed | None:
         self.close()
         for is_compressed in (False, True):
             try:
                 fd = os.open(self._path(start, is_compressed=is_compressed), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
-            self._open = _Compressed(fd, start) if is_compressed else _Raw(fd, start)
+            self._open = Compressed(fd, start, self._opened) if is_compressed else Raw(fd, start)
             self._opened[self] = None
             if len(self._opened) > MOST_OPEN:
                 next(iter(self._opened)).close()
@@ -141,14 +139,14 @@ class Segments:
         except FileNotFoundError:
             pass
         try:
-            with open(self._path(start, is_compressed=True), "rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_size < 4:
-                    return 0, 0
-                file.seek(-4, os.SEEK_END)  # gzip ends with the size of what it holds
-                return int.from_bytes(file.read(4), "little"), found.st_mtime_ns // 1000
+            fd = os.open(self._path(start, is_compressed=True), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return 0, 0
+        file = Compressed(fd, start, {})
+        try:
+            return file.size(), os.fstat(fd).st_mtime_ns // 1000
+        finally:
+            file.close()
 
 
 class AllSegments:
@@ -166,65 +164,3 @@ class AllSegments:
             found = Segments(f"{self._folder}/{instance}", stream, self._opened)
             self._found[instance, stream] = found
         return found
-
-
-class _Raw:
-    __slots__ = ("fd", "start")
-
-    def __init__(self, fd: int, start: int) -> None:
-        self.fd = fd
-        self.start = start
-
-    def read(self, offset: int, length: int) -> bytes:
-        return os.pread(self.fd, length, offset - self.start)
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
-class _Compressed:
-    """A compressed segment, read forwards; `at` is the offset in the stream of what comes next."""
-
-    __slots__ = ("_inflate", "_input", "at", "fd", "start")
-
-    def __init__(self, fd: int, start: int) -> None:
-        self.fd = fd
-        self.start = start
-        self.at = start
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._input = b""
-
-    def read(self, offset: int, length: int) -> bytes:
-        while self.at < offset:
-            data = self._next(min(offset - self.at, _STEP))
-            if not data:
-                return b""
-        return self._next(length)
-
-    def _next(self, length: int) -> bytes:
-        """At most `length` bytes more; empty at the end, and where it is damaged."""
-        found = []
-        while length:
-            if self._inflate.eof:  # one more member may follow
-                self._input = self._inflate.unused_data or os.read(self.fd, _INPUT_BYTES)
-                if not self._input:
-                    break
-                self._inflate = zlib.decompressobj(wbits=31)
-            elif not self._input:
-                self._input = os.read(self.fd, _INPUT_BYTES)
-            was_empty = not self._input
-            try:
-                data = self._inflate.decompress(self._input, length)
-            except zlib.error:
-                break
-            self._input = self._inflate.unconsumed_tail
-            if data:
-                found.append(data)
-                length -= len(data)
-                self.at += len(data)
-            elif was_empty and not self._inflate.eof:
-                break
-        return found[0] if len(found) == 1 else b"".join(found)
-
-    def close(self) -> None:
-        os.close(self.fd)

@@ -25,7 +25,7 @@ TICK = st.tuples(st.just("tick"), st.lists(st.tuples(st.sampled_from(KEYS), DATA
 OPERATION = st.one_of(
     TICK,
     TICK,
-    st.tuples(st.sampled_from(["rotate", "compress", "compress beside"]), st.sampled_from(KEYS)),
+    st.tuples(st.sampled_from(["rotate", "compress", "gzip", "compress beside"]), st.sampled_from(KEYS)),
     st.tuples(st.sampled_from(["begin", "end"]), st.sampled_from(["web/0", "web/1", "db/0"])),
     st.tuples(st.just("index"), st.none()),
 )
@@ -64,6 +64,8 @@ def done(scratch: Path, operations: list[Any]) -> Written:
                 made.rotate(of)
             case "compress":
                 made.compress(of)
+            case "gzip":
+                made.compress(of, as_others=True)
             case "compress beside":
                 made.compress(of, keeps_raw=True)
             case "begin" if of not in running:

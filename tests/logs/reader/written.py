@@ -97,13 +97,15 @@ class Written:
             self.segments[key].append(self.offsets[key])
             self.segment(key).touch()
 
-    def compress(self, key: Key, *, keeps_raw: bool = False) -> None:
-        """Compress all segments but the newest."""
+    def compress(self, key: Key, *, keeps_raw: bool = False, as_others: bool = False) -> None:
+        """Compress all segments but the newest, in short members or as any gzip does."""
         for start in self.segments.get(key, [])[:-1]:
             path = self.segment(key, start)
             if path.exists():
-                with gzip.open(self.segment(key, start, is_compressed=True), "wb") as file:
-                    file.write(path.read_bytes())
+                raw = path.read_bytes()
+                members = [text.gzip_member(raw[at : at + 7], 1) for at in range(0, len(raw), 7)]
+                compressed = gzip.compress(raw) if as_others else b"".join(members)
+                self.segment(key, start, is_compressed=True).write_bytes(compressed)
                 if not keeps_raw:
                     path.unlink()
 
