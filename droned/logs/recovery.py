@@ -1,0 +1,128 @@
+"""What is in the folder when we are started: read from names, and from as few files as can be.
+
+The index tells how far every stream had come; what its last segment has beyond
+that was captured by a process that was killed before it could tell, and is
+told now. Of compressions that were cut short, the raw segment is what counts.
+"""
+
+import os
+
+from droned.logs.format import INDEX, SegmentName, link_name, segment_name, segment_named
+from droned.logs.index import Told
+from droned.logs.streams import Instance, Segment, Stream, is_instance, point
+
+TEMPORARY = ".part"
+"""What the file of a compression ends with while it is written."""
+_LENGTH_BYTES = 4
+
+
+class Found:
+    """The segments of one stream, ascending; the size of the last one and when it was written."""
+
+    __slots__ = ("last_bytes", "names", "written_at")
+
+    def __init__(self) -> None:
+        self.names: list[SegmentName] = []
+        self.last_bytes = 0
+        self.written_at = 0.0
+
+
+def folders(folder: str) -> dict[str, dict[str, Found]]:
+    """What lies in the folder of each instance, by instance and stream. Leftovers are deleted."""
+    found: dict[str, dict[str, Found]] = {}
+    with os.scandir(folder) as apps:
+        names = [entry.name for entry in apps if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
+    for app in names:
+        for label in os.listdir(f"{folder}/{app}"):
+            instance = f"{app}/{label}"
+            if app == INDEX and label.endswith(".idx"):
+                continue
+            try:
+                files = os.listdir(f"{folder}/{instance}")
+            except NotADirectoryError:
+                continue  # logs of the time before
+            if is_instance(instance):
+                found[instance] = _streams_in(f"{folder}/{instance}", files)
+    return found
+
+
+def _streams_in(folder: str, files: list[str]) -> dict[str, Found]:
+    streams: dict[str, Found] = {}
+    raw: set[tuple[str, int]] = set()
+    for file in files:
+        name = segment_named(file)
+        if name is not None:
+            streams.setdefault(name.stream, Found()).names.append(name)
+            if not name.is_compressed:
+                raw.add((name.stream, name.start))
+        elif file.endswith((TEMPORARY, ".new")):
+            os.unlink(f"{folder}/{file}")
+    for stream, found in streams.items():
+        for name in [name for name in found.names if name.is_compressed and (stream, name.start) in raw]:
+            # Renamed when it was whole and safe: only the end of the raw one was missing.
+            os.unlink(f"{folder}/{segment_name(stream, name.start)}")
+            found.names.remove(SegmentName(stream, name.start, False))
+        found.names.sort()
+        last = found.names[-1]
+        path = f"{folder}/{segment_name(stream, last.start, is_compressed=last.is_compressed)}"
+        status = os.stat(path)
+        found.written_at = status.st_mtime
+        found.last_bytes = _length_in(path) if last.is_compressed else status.st_size
+    return streams
+
+
+def _length_in(path: str) -> int:
+    """How many bytes are in a compressed segment (RFC 1952: modulo 4 GiB)."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(-_LENGTH_BYTES, os.SEEK_END)
+        return int.from_bytes(file.read(_LENGTH_BYTES), "little")
+
+
+def take_in(stream: Stream, found: Found, now: float) -> list[Segment]:
+    """Have `stream`, whose offset is what the index knows, go on where its files end; what is done with."""
+    last = found.names[-1]
+    end = last.start + found.last_bytes
+    is_open = not last.is_compressed and end >= stream.offset
+    done = found.names[:-1] if is_open else found.names
+    kept: list[Segment] = []
+    for number, name in enumerate(done):
+        until = found.names[number + 1].start if number + 1 < len(found.names) else end
+        kept.append(Segment(stream, name.start, until, -1, 0.0, is_compressed=name.is_compressed))
+    stream.kept = kept
+    stream.offset = max(end, stream.offset)
+    stream.segment = last.start if is_open else stream.offset
+    stream.segment_at = now if is_open else 0.0
+    stream.room = stream.policy.max_size - (stream.offset - stream.segment)
+    if is_open:
+        _put_link_right(stream)
+    return kept
+
+
+def _put_link_right(stream: Stream) -> None:
+    folder = stream.instance.folder
+    try:
+        if os.readlink(f"{folder}/{link_name(stream.name)}") == segment_name(stream.name, stream.segment):
+            return
+    except OSError:
+        pass
+    try:
+        point(folder, stream.name, stream.segment)
+    except OSError:
+        pass  # the disk may be full: the next segment brings its own
+
+
+def runs_of(instance: Instance, told: Told) -> None:
+    """What the index tells of the last runs of an instance."""
+    began, ended = told.began.get(instance.name), told.ended.get(instance.name)
+    if ended is not None:
+        instance.ended_run = ended["run"]
+        _begin_at(instance, ended["offsets"])
+    if began is not None:
+        instance.began_run = began["run"]
+        instance.began_at = began["at"]
+        _begin_at(instance, began["offsets"])
+
+
+def _begin_at(instance: Instance, offsets: dict[str, int]) -> None:
+    for stream in instance.streams:
+        stream.run_start = offsets.get(stream.name, stream.run_start)

@@ -1,0 +1,190 @@
+"""All segments of this host that are done with: counted, deleted in time, handed to the compressor.
+
+Folders are read once, when we are started, and the sizes and times of what was
+found there are looked at in slices afterwards: from then on all is in memory.
+"""
+
+import heapq
+import os
+from collections.abc import Callable, Iterable
+
+from droned.logs import log, retention
+from droned.logs.index import Index, first_streams
+from droned.logs.streams import Segment, Stream, delete_beside
+
+_AGE_EVERY_S = 60.0
+_SLICE = 200
+
+
+class Shelf:
+    """Segments by age. `streams` are all of them, by number; `rotate` begins a segment of one anew."""
+
+    __slots__ = (
+        "_by_age",
+        "_compress",
+        "_index",
+        "_look_at",
+        "_rotate",
+        "_unseen",
+        "active_bytes",
+        "kept_bytes",
+        "streams",
+        "total_bytes",
+    )
+
+    def __init__(
+        self,
+        streams: dict[int, Stream],
+        index: Index,
+        rotate: Callable[[Stream], object],
+        compress: Callable[[Segment], None],
+    ) -> None:
+        self.streams = streams
+        self._index = index
+        self._rotate = rotate
+        self._compress = compress
+        self.total_bytes: int | None = None
+        self.kept_bytes = 0
+        self.active_bytes = 0
+        self._by_age: list[tuple[float, int, int, Segment]] = []
+        self._unseen: list[Segment] = []
+        self._look_at = 0.0
+
+    @property
+    def bytes(self) -> int:
+        """All that lies here, the index with it."""
+        return self.kept_bytes + self.active_bytes + self._index.size_bytes
+
+    # ---- what was there before us
+
+    def found(self, segments: Iterable[Segment]) -> None:
+        """Segments of before, whose size and time nobody has looked at."""
+        self._unseen += segments
+
+    def look(self) -> bool:
+        """Look at some of them; True when there are more."""
+        for _ in range(min(_SLICE, len(self._unseen))):
+            segment = self._unseen.pop()
+            if segment.is_gone:
+                continue
+            try:
+                status = os.stat(segment.path)
+            except OSError:
+                segment.stream.kept.remove(segment)
+                segment.is_gone = True
+                continue
+            segment.bytes = status.st_size
+            segment.done_at = status.st_mtime
+            self.kept_bytes += segment.bytes
+            self._take_in(segment)
+        return bool(self._unseen)
+
+    # ---- what happens
+
+    def done(self, segment: Segment, now: float) -> None:
+        """A segment was rotated away."""
+        self.active_bytes -= segment.bytes
+        self.kept_bytes += segment.bytes
+        self._take_in(segment)
+        for old in retention.surplus(segment.stream, now):
+            self.delete(old)
+        if self.total_bytes is not None and self.bytes > self.total_bytes:
+            self._shrink(self.total_bytes)
+
+    def _take_in(self, segment: Segment) -> None:
+        heapq.heappush(self._by_age, (segment.done_at, segment.stream.number, segment.start, segment))
+        if segment.stream.policy.compress and not segment.is_compressed:
+            self._compress(segment)
+
+    def check(self, now: float) -> None:
+        """After something grew: the cap at once, ages every minute."""
+        if self.total_bytes is not None and self.bytes > self.total_bytes:
+            self._shrink(self.total_bytes)
+        if now >= self._look_at:
+            self._look_at = now + _AGE_EVERY_S
+            self.check_ages(now)
+            self.check_index()
+
+    def _shrink(self, most: int) -> None:
+        while self._unseen:
+            self.look()
+        while self.bytes > most and self.delete_oldest():
+            pass
+        if self.bytes > most:
+            stream = retention.to_cut(list(self.streams.values()), most)
+            if stream is not None:
+                self._rotate(stream)
+
+    def check_ages(self, now: float) -> None:
+        """Delete what is too old, and begin anew what was begun so long ago."""
+        for stream in self.streams.values():
+            if stream.kept:
+                for segment in retention.surplus(stream, now):
+                    self.delete(segment)
+            age = stream.policy.max_age_s
+            is_old = age is not None and 0.0 < stream.segment_at < now - age
+            if stream.segment < stream.offset and (is_old or (stream.is_forgotten and not stream.pipes)):
+                self._rotate(stream)
+
+    def check_index(self) -> None:
+        """Delete files of the index that tell of nothing that is still there, or that are too many."""
+        index = self._index
+        most = retention.index_limit(self.total_bytes)
+        streams = list(self.streams.values())
+        while len(index.files) > 1:
+            if most is None or index.size_bytes <= most:
+                try:
+                    bounds = first_streams(index.folder, index.files[1][0])
+                except (OSError, ValueError) as error:
+                    log.say(f"cannot look for what the index need not tell: {error}")
+                    return
+                if retention.needs(bounds, streams):
+                    return
+            index.drop_oldest()
+
+    def make_room(self) -> bool:
+        """The disk is full: delete the oldest segment; False when there is none."""
+        while self._unseen:
+            self.look()
+        return self.delete_oldest()
+
+    def delete_oldest(self) -> bool:
+        """Delete the segment that was done with first; False when there is none."""
+        while self._by_age:
+            segment = heapq.heappop(self._by_age)[3]
+            if not segment.is_gone:
+                self.delete(segment)
+                return True
+        return False
+
+    def delete(self, segment: Segment) -> int:
+        """Delete a segment; the bytes that gave on disk."""
+        stream = segment.stream
+        stream.kept.remove(segment)
+        segment.is_gone = True
+        try:
+            os.unlink(segment.path)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                log.say(f"cannot delete {segment.path}: {error.strerror}")
+        size = max(segment.bytes, 0)
+        self.kept_bytes -= size
+        if stream.is_forgotten and not stream.kept and stream.segment == stream.offset and not stream.pipes:
+            self._leave(stream)
+        return size
+
+    def _leave(self, stream: Stream) -> None:
+        """Nothing of a stream that was forgotten is there any more: its names go as well."""
+        instance = stream.instance
+        delete_beside(stream)
+        for folder in (instance.folder, os.path.dirname(instance.folder)):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return
+
+    def compressed(self, segment: Segment, size: int) -> None:
+        """A segment was compressed to so many bytes."""
+        self.kept_bytes += size - segment.bytes
+        segment.bytes = size
+        segment.is_compressed = True
