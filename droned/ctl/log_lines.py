@@ -113,8 +113,8 @@ class TextLines:
                 self._widest = max(self._widest, len(text))
 
     def _line(self, record: Record) -> None:
-        source = (str(record.get("instance")), str(record.get("stream")))
-        text = str(record["line"])
+        source = (record["instance"], record["stream"])
+        text = record["line"]
         parts = self._parts
         if self._unended != source:
             if self._unended is not None:
@@ -130,7 +130,7 @@ class TextLines:
     def _before(self, record: Record, source: Source) -> str:
         before = []
         if self._stamps is not None:
-            before.append(self._stamps.of(str(record.get("at"))))
+            before.append(self._stamps.of(record["at"]))
         instance, stream = source
         if self._has_names:
             name = self._names[instance]
@@ -141,7 +141,7 @@ class TextLines:
         return " ".join([*before, ""]) if before else ""
 
     def _tell(self, record: Record) -> None:
-        """What is no line: inline on a terminal, beside the data elsewhere."""
+        """What is no line: in a line of its own on a terminal, else only what is missing, and elsewhere."""
         if self._console.is_terminal:
             text = words_of(record, self._utc)
             if text is None or (self._console.quiet and record.get("event") == "run"):
@@ -180,10 +180,10 @@ class RawLines:
                 parts.clear()
                 warn(self._console, record)
                 continue
-            source = (str(record.get("instance")), str(record.get("stream")))
+            source = (record["instance"], record["stream"])
             if self._unended is not None and self._unended != source:
                 parts.append(b"\n")
-            parts.append(_bytes_of(str(record["line"])))
+            parts.append(_bytes_of(record["line"]))
             if record.get("more") or record.get("partial"):
                 self._unended = source
             else:

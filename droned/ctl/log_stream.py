@@ -25,6 +25,9 @@ MOST_BROKEN = 20
 """Answers in a row that broke off within `SOON_S` and without anything new, after which it is no use."""
 SOON_S = 2.0
 
+OF_A_LINE = ("line", "instance", "stream", "at")
+"""Texts that every captured line has."""
+
 Record = dict[str, Any]
 Query = Sequence[tuple[str, object]]
 
@@ -118,7 +121,7 @@ class _Progress:
             record = _record_of(line)
             position = record.get("position")
             if "line" in record:
-                self.position = int(position or 0)
+                self.position = int(record["position"])
                 found.append(Told(line, record))
                 continue
             if "error" in record:
@@ -151,4 +154,9 @@ def _record_of(line: bytes) -> Record:
         record = None
     if not isinstance(record, dict):
         raise Incomprehensible("cannot understand the output: a line of the answer is not a JSON object")
+    if not isinstance(record.get("position", 0), int) or (
+        "line" in record
+        and not ("position" in record and all(isinstance(record.get(name), str) for name in OF_A_LINE))
+    ):
+        raise Incomprehensible("cannot understand the output: a line of the answer lacks what it must have")
     return record

@@ -103,9 +103,12 @@ def test_refusals_have_their_exit_status(ctl: Ctl, daemon: StubDaemon) -> None:
     assert ctl("logs", "wbe") == (4, "", "error: cannot find wbe\n")
     daemon.will("GET", "/logs", answer({"error": "cannot search for (: unterminated"}, end=False))
     assert ctl("logs", "-g", "(") == (2, "", "error: cannot search for (: unterminated\n")
-    daemon.will("GET", "/logs", Reply(200, pieces=[b"nonsense\n"], content_type=NDJSON))
-    assert ctl("logs").status == 1
-    daemon.stop()
+    daemon.will("GET", "/logs", problem(503, "busy", "cannot search logs: 8 do so", retry_after_s=2))
+    assert ctl("logs") == (5, "", "error: cannot search logs: 8 do so\n")
+    for nonsense in (b"nonsense\n", b'{"line": "a"}\n', b'{"event": "end", "position": "x"}\n'):
+        daemon.will("GET", "/logs", Reply(200, pieces=[nonsense], content_type=NDJSON))
+        told = ctl("logs")
+        assert (told.status, told.err[:38]) == (1, "error: cannot understand the output: a")
 
 
 def test_no_daemon_at_all_is_5(ctl: Ctl, daemon: StubDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
