@@ -16,7 +16,7 @@ from collections.abc import Callable
 from droned.guardian import kernel, log, loop, processes
 from droned.guardian.companion_process import Life
 from droned.guardian.launch import World
-from droned.guardian.watchdog import SILENCE_S, Backoff, Watchdog
+from droned.guardian.watchdog import FORGIVES_S, SILENCE_S, Backoff, Watchdog
 from droned.guardian.wire import Delivery, Message, Outbox, Reader, WireError
 
 _GONE_WITHIN_S = 5.0
@@ -30,6 +30,7 @@ class Companion(ABC):
 
     name = "the companion"
     silence_s = SILENCE_S
+    forgives_s = FORGIVES_S
 
     def __init__(self, waits: loop.Loop, world: World, others: dict[int, Callable[[int], None]]) -> None:
         """`others` is where the wait status of a child that is no app goes."""
@@ -41,7 +42,7 @@ class Companion(ABC):
         self._sock: socket.socket | None = None
         self._wants_to_write = False
         self._watchdog = Watchdog(time.monotonic(), self.silence_s)
-        self.backoff = Backoff()
+        self.backoff = Backoff(forgives_s=self.forgives_s)
         self._start_timer: loop.Timer | None = None
         self._end_timer: loop.Timer | None = None
         self._again_timer: loop.Timer | None = None

@@ -34,6 +34,7 @@ class Logs(Companion):
 
     name = "droned-logs"
     silence_s = 20.0
+    forgives_s = 0.5  # programs may wait for it: one that is killed now and then is back at once
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 
-from droned.guardian import companion_process
+from droned.guardian import companion_process, processes
 from droned.guardian.companion_process import Life
 
 _FOLDER = "logs"
@@ -42,7 +42,8 @@ def attached(state_dir: str) -> Life | None:
         sock.setblocking(False)
         sock.connect(f"/proc/self/fd/{folder}/socket")  # the path itself may be too long for a socket's
         pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if pid > 0 and uid == os.geteuid():
+        # Processes that it has started may hold its socket open when it is gone.
+        if uid == os.geteuid() and processes.is_running(pid):
             sock.send(_ATTACH)
             return pid, sock
     except OSError:

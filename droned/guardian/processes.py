@@ -86,6 +86,12 @@ def is_alive(pid: int, started: int) -> bool:
     return process is not None and process.start_time == started and not process.is_dead
 
 
+def is_running(pid: int) -> bool:
+    """Whether whatever has this pid now runs; for one that nobody can know the start time of."""
+    process = look(pid)
+    return process is not None and not process.is_dead
+
+
 def used_while_runnable(pid: int) -> float | None:
     """Seconds of processor that the main thread has used, None unless it runs or waits for a processor."""
     text = read(f"/proc/{pid}/task/{pid}/stat")

@@ -229,7 +229,8 @@ def _is_resumed(companion: Companion, saved: dict[str, Any]) -> bool:
     """Take the companion of before the exec, if there was one just then."""
     failures, deaths = saved["backoff"]
     now = time.monotonic()
-    companion.backoff = Backoff(failures, tuple(death for death in deaths if death <= now))
+    past = tuple(death for death in deaths if death <= now)
+    companion.backoff = Backoff(failures, past, forgives_s=companion.forgives_s)
     companion.lives = 2
     if saved["fd"] < 0 or not saved["pid"]:
         return False

@@ -17,7 +17,7 @@ _FULL_SHARES = 2.0
 
 _FIRST_S = 0.2  # a second death within two seconds still leaves the host in control after 1.5 s
 _MOST_S = 30.0
-_FORGIVES_S = 2.0
+FORGIVES_S = 2.0
 _REPLACEMENTS = 3
 _WITHIN_S = 600.0
 
@@ -83,15 +83,18 @@ class Watchdog:
 class Backoff:
     """The waits between the lives of a companion: none after the first death, then 0.2, 0.4, 0.8 … 30 s.
 
-    Each two seconds in control forgive one death. So a daemon that is killed
+    Each `forgives_s` in control forgive one death, two seconds for a daemon. So a daemon that is killed
     now and then is always back at once, and one that dies of itself soon after
     each start waits longer and longer.
     """
 
-    __slots__ = ("_deaths", "_failures")
+    __slots__ = ("_deaths", "_failures", "_forgives_s")
 
-    def __init__(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self, failures: float = 0.0, deaths: tuple[float, ...] = (), *, forgives_s: float = FORGIVES_S
+    ) -> None:
         self._failures = failures
+        self._forgives_s = forgives_s
         self._deaths: deque[float] = deque(deaths, maxlen=_REPLACEMENTS)
 
     def delay_s(self, now: float, healthy_s: float) -> float:
@@ -105,12 +108,12 @@ class Backoff:
 
     def forgive(self, healthy_s: float) -> None:
         """A daemon that ended on purpose, or has died, was in control for so long."""
-        self._failures = max(0.0, self._failures - healthy_s / _FORGIVES_S)
+        self._failures = max(0.0, self._failures - healthy_s / self._forgives_s)
 
     def is_safe_mode(self, now: float) -> bool:
         """Whether it died so often lately that the next one shall leave its plugins out."""
         return len(self._deaths) == _REPLACEMENTS and now - self._deaths[0] <= _WITHIN_S
 
     def saved(self) -> tuple[float, tuple[float, ...]]:
-        """The arguments for the same back-off again."""
+        """The first arguments for the same back-off again."""
         return self._failures, tuple(self._deaths)
