@@ -91,6 +91,7 @@ class Companion(ABC):
     def take(self, life: Life) -> None:
         """Begin with a life that has just been started."""
         pid, sock = life
+        self._world.companion_sessions.append(pid)
         self._others[pid] = lambda status: self._gone(pid, status)
         self._begin(pid, sock)
 

@@ -91,6 +91,7 @@ class Guardian:
             self.table, self.loop, self.trees, book, self.world, self.captures, self.tell
         )
         self.trees.orphans.companions = self.children.others
+        self.trees.orphans.companion_sessions = self.world.companion_sessions
         self.adoptions = Adoptions(
             self.table,
             self.loop,

@@ -19,6 +19,7 @@ import errno
 import os
 import resource
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -62,6 +63,7 @@ _HURTING = ("nofile", "fsize", "as", "data")
 STREAM_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 STREAM_MODE = 0o640
 _CAPTURED = {("stdout", "stderr"): ("stdout", "stderr"), ("output", "output"): ("output",)}
+_MOST_SESSIONS = 100
 _EXIT_CODE = 125  # seen only when the guardian is gone; otherwise the pipe has told more
 
 Step = tuple[str, bytes, Callable[..., object], tuple[Any, ...]]
@@ -83,6 +85,7 @@ class World:
     """What every child needs of the guardian."""
 
     __slots__ = (
+        "companion_sessions",
         "descriptors",
         "guardian_pid",
         "ledger",
@@ -100,6 +103,7 @@ class World:
         self.null_fd = null_fd
         self.descriptors = descriptors
         self.guardian_pid = os.getpid()
+        self.companion_sessions: deque[int] = deque(maxlen=_MOST_SESSIONS)
         self.private: dict[str, int] = {}
         """The lock, and the socket of the present life of each companion."""
         self.own_entry = own_entry()

@@ -9,7 +9,8 @@ from the surest to the least sure, when
 4. it is in no folder at all, and was born in a moment in which exactly one run
    was not in its folder yet (`housing`): all others would have borne it into theirs.
 
-What nothing claims is a stranger: told of, never touched.
+What nothing claims is a stranger: told of, never touched. What a companion has
+started is neither: it is in the session of that, and ends without it.
 """
 
 from collections.abc import Callable, Container
@@ -59,6 +60,7 @@ class Orphans:
         self._seen: bytes | None = None  # the list at the last scan, while nothing of it was reaped
         self._mains: dict[int, tuple[str, int]] = {}  # pid → instance and start time; also of ended runs
         self.companions: Container[int] = ()  # children of ours that are no apps
+        self.companion_sessions: Container[int] = ()  # also of some that are gone
         self.is_newborn: Callable[[processes.Process], bool] = lambda process: False
 
     # ---- whose a process is
@@ -118,6 +120,8 @@ class Orphans:
 
     def _take(self, process: processes.Process) -> None:
         instance = self.claimant(process)
+        if instance is None and process.session in self.companion_sessions:
+            return
         if self._housing is not None and instance is None and not self._have_strangers():
             instance = self._housing.only_candidate(process)
         self._orphans[process.pid] = Orphan(process, instance)

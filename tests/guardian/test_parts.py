@@ -3,6 +3,8 @@
 import errno
 import os
 import resource
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from droned.guardian import cgroups, launch, loop, processes, start
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.ledger import Ledger
 from droned.guardian.orders import RELEASE
+from droned.guardian.orphans import Orphans
+from droned.guardian.runs import Table
 from droned.models.version import VERSION
 from tests.guardian.harness import launch as order
 
@@ -36,6 +40,27 @@ def world(nofile: tuple[int, int] | None = None) -> launch.World:
     return launch.World(
         state_id="x", ledger=Ledger("/nowhere", {}), null_fd=0, descriptors=Descriptors(nofile or own)
     )
+
+
+@pytest.mark.parametrize("is_companions", [True, False])
+def test_what_a_companion_has_started_is_no_stranger(
+    is_companions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    companion = subprocess.Popen(
+        ["/bin/sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert companion.stdout is not None
+    child = companion.stdout.readline()
+    orphans = Orphans(Table(), None, None, "x", lambda message: None, ())
+    if is_companions:
+        orphans.companion_sessions = (companion.pid,)
+    monkeypatch.setattr("droned.guardian.processes.main_thread_children", lambda: child)
+    orphans.scan()
+    found = [stranger["pid"] for stranger in orphans.strangers()]
+    os.killpg(companion.pid, signal.SIGKILL)
+    companion.stdout.close()
+    companion.wait()
+    assert found == ([] if is_companions else [int(child)])
 
 
 def stages(changes: dict[str, Any], **arguments: Any) -> list[str]:
