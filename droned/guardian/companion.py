@@ -16,7 +16,7 @@ from collections.abc import Callable
 from droned.guardian import kernel, log, loop, processes
 from droned.guardian.companion_process import Life
 from droned.guardian.launch import World
-from droned.guardian.watchdog import FORGIVES_S, SILENCE_S, Backoff, Watchdog
+from droned.guardian.watchdog import SILENCE_S, Backoff, Watchdog
 from droned.guardian.wire import Delivery, Message, Outbox, Reader, WireError
 
 _GONE_WITHIN_S = 5.0
@@ -30,7 +30,6 @@ class Companion(ABC):
 
     name = "the companion"
     silence_s = SILENCE_S
-    forgives_s = FORGIVES_S
 
     def __init__(self, waits: loop.Loop, world: World, others: dict[int, Callable[[int], None]]) -> None:
         """`others` is where the wait status of a child that is no app goes."""
@@ -42,7 +41,7 @@ class Companion(ABC):
         self._sock: socket.socket | None = None
         self._wants_to_write = False
         self._watchdog = Watchdog(time.monotonic(), self.silence_s)
-        self.backoff = Backoff(forgives_s=self.forgives_s)
+        self.backoff = self.new_backoff()
         self._start_timer: loop.Timer | None = None
         self._end_timer: loop.Timer | None = None
         self._again_timer: loop.Timer | None = None
@@ -54,6 +53,10 @@ class Companion(ABC):
         self.restarts_on_purpose = False
 
     # ---- what each companion has of its own
+
+    def new_backoff(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> Backoff:
+        """The waits between its lives, after these."""
+        return Backoff(failures, deaths)
 
     @abstractmethod
     def _new_reader(self) -> Reader:

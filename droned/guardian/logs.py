@@ -19,6 +19,7 @@ from droned.guardian.descriptors import Descriptors
 from droned.guardian.launch import World
 from droned.guardian.logs_process import attached, begin_life, is_held, is_installed
 from droned.guardian.runs import Run
+from droned.guardian.watchdog import Backoff
 from droned.guardian.wire import Delivery, Message, Reader, from_logs
 from droned.guardian.wire.captures import CAPTURES_PROTOCOL
 
@@ -26,6 +27,7 @@ _PING_TICKS = 5
 _TOLD_AT_ONCE = 100
 _ATTACHED_WITHIN_S = 1.0
 _LOOK_S = 0.05
+_FORGIVES_S, _MOST_S = 0.5, 2.0
 _GOES_WITHIN_S = 10.0
 
 
@@ -34,7 +36,6 @@ class Logs(Companion):
 
     name = "droned-logs"
     silence_s = 20.0
-    forgives_s = 0.5  # programs may wait for it: one that is killed now and then is back at once
 
     def __init__(
         self,
@@ -107,6 +108,10 @@ class Logs(Companion):
         if self._living is not None:
             self._captures.find(self._living())
             self._living = None
+
+    def new_backoff(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> Backoff:
+        """The waits between its lives, after these: short, for programs wait with us."""
+        return Backoff(failures, deaths, forgives_s=_FORGIVES_S, most_s=_MOST_S)
 
     def _new_reader(self) -> Reader:
         return from_logs()

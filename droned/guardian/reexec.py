@@ -17,7 +17,6 @@ from droned.guardian import captures, kernel, log
 from droned.guardian.companion import Companion, describe
 from droned.guardian.daemon_process import own_command
 from droned.guardian.runs import Run
-from droned.guardian.watchdog import Backoff
 from droned.guardian.wire import encode
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ def _is_resumed(companion: Companion, saved: dict[str, Any]) -> bool:
     failures, deaths = saved["backoff"]
     now = time.monotonic()
     past = tuple(death for death in deaths if death <= now)
-    companion.backoff = Backoff(failures, past, forgives_s=companion.forgives_s)
+    companion.backoff = companion.new_backoff(failures, past)
     companion.lives = 2
     if saved["fd"] < 0 or not saved["pid"]:
         return False

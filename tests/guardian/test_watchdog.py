@@ -125,3 +125,9 @@ def test_a_saved_back_off_goes_on() -> None:
     for at in range(4):
         backoff.delay_s(float(at), 0.0)
     assert Backoff(*backoff.saved()).delay_s(5.0, 0.0) == backoff.delay_s(5.0, 0.0)
+
+
+def test_one_that_programs_wait_for_is_forgiven_sooner_and_never_waits_long() -> None:
+    backoff = Backoff(forgives_s=0.5, most_s=2.0)
+    assert [backoff.delay_s(float(now), 0.5) for now in range(10)] == [0.0] * 10
+    assert [backoff.delay_s(20.0, 0.0) for _ in range(6)] == [0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
