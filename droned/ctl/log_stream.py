@@ -25,9 +25,6 @@ MOST_BROKEN = 20
 """Answers in a row that broke off within `SOON_S` and without anything new, after which it is no use."""
 SOON_S = 2.0
 
-OF_A_LINE = ("line", "instance", "stream", "at")
-"""Texts that every captured line has."""
-
 Record = dict[str, Any]
 Query = Sequence[tuple[str, object]]
 
@@ -117,11 +114,10 @@ class _Progress:
     def taken(self, batch: Sequence[bytes]) -> list[Told]:
         """What is new in these lines."""
         found: list[Told] = []
-        for line in batch:
-            record = _record_of(line)
+        for line, record in zip(batch, _records_of(batch), strict=True):
             position = record.get("position")
             if "line" in record:
-                self.position = int(record["position"])
+                self.position = position
                 found.append(Told(line, record))
                 continue
             if "error" in record:
@@ -147,16 +143,30 @@ class _Progress:
         return found
 
 
-def _record_of(line: bytes) -> Record:
+def _records_of(batch: Sequence[bytes]) -> list[Record]:
+    """What the lines say, checked."""
     try:
-        record = json.loads(line)
+        # All at once: half the time of one by one.
+        records: list[Record] = json.loads(b"[" + b",".join(batch) + b"]")
     except ValueError:
-        record = None
-    if not isinstance(record, dict):
+        records = []
+    if len(records) != len(batch):
         raise Incomprehensible("cannot understand the output: a line of the answer is not a JSON object")
-    if not isinstance(record.get("position", 0), int) or (
-        "line" in record
-        and not ("position" in record and all(isinstance(record.get(name), str) for name in OF_A_LINE))
-    ):
-        raise Incomprehensible("cannot understand the output: a line of the answer lacks what it must have")
-    return record
+    for record in records:
+        if not isinstance(record, dict):
+            raise Incomprehensible("cannot understand the output: a line of the answer is not a JSON object")
+        if "line" not in record:
+            is_right = isinstance(record.get("position", 0), int)
+        else:
+            is_right = (
+                isinstance(record.get("position"), int)
+                and isinstance(record["line"], str)
+                and isinstance(record.get("instance"), str)
+                and isinstance(record.get("stream"), str)
+                and isinstance(record.get("at"), str)
+            )
+        if not is_right:
+            raise Incomprehensible(
+                "cannot understand the output: a line of the answer lacks what it must have"
+            )
+    return records
