@@ -9,44 +9,34 @@ looked at: it is a failed start, not a wrong configuration.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from droned.config import nodes
+from droned.config.daemon_settings import settings_of
+from droned.config.groups import NOTHING, NOWHERE, fields_of, group_of, is_sound, place_of
 from droned.config.kinds import Reading, Setting
 from droned.config.layers import WRONG, Group, merged, read_layer, setting_node
 from droned.config.loader import read_yaml
 from droned.config.nodes import Origin, Problems
 from droned.config.schema import (
-    BUDGET_KEYS,
-    DAEMON_KEYS,
     INSTANCES_KEY,
-    JOURNAL_KEYS,
     LAUNCH_KEYS,
     LEFTOVERS_KEY,
     LOG_KEYS,
-    LOG_SETTINGS_KEYS,
-    OWN_LOG_KEYS,
     RESTART_KEYS,
     START_KEYS,
     STOP_KEYS,
-    Key,
 )
 from droned.errors import ConfigurationError
-from droned.models.daemon_log import OwnLogSettings
 from droned.models.policy import (
     DEFAULT_STOP,
     AppSpec,
     Configuration,
-    DaemonSettings,
-    JournalSettings,
     Launch,
     LogPolicy,
-    LogSettings,
     RestartPolicy,
     SignalTo,
-    StartBudget,
     StartPolicy,
     StopStep,
 )
@@ -54,11 +44,9 @@ from droned.models.policy import (
 MOST_STOP_STEPS = 16
 MOST_INSTANCES_IN_ALL = 100_000
 
-NOWHERE = Origin(0, 0, 0, "configuration")
 DEFAULT_RESTART = RestartPolicy()
 DEFAULT_START = StartPolicy()
 DEFAULT_LOGS = LogPolicy()
-NOTHING = Group(origin=NOWHERE, values={})
 
 
 def load(
@@ -86,8 +74,8 @@ def load(
     if "version" not in whole.values:
         first = Origin(0, 1, 1, sources[0][0]) if sources else NOWHERE
         problems.add(first, "cannot use a configuration without its version: it begins with version: 1")
-    apps = _apps(_group(whole, "apps"), _group(whole, "defaults"), problems)
-    settings = _settings(_group(whole, "droned"))
+    apps = _apps(group_of(whole, "apps"), group_of(whole, "defaults"), problems)
+    settings = settings_of(group_of(whole, "droned"), apps, problems)
     if problems:
         raise _refusal(problems)
     return Configuration(apps=apps, settings=settings, sources=tuple(source for source, _ in sources))
@@ -125,7 +113,7 @@ def _app(name: str, app: Group, problems: Problems) -> AppSpec:
     """One app, laid over the defaults already; of no use to anyone when a problem was noted."""
     if "command" not in app.values:
         problems.add(app.origin, f"cannot run the app {name}: it has no command")
-    launch = {"command": (), **_fields(app, LAUNCH_KEYS)}
+    launch = {"command": (), **fields_of(app, LAUNCH_KEYS)}
     if "env" in launch:
         launch["env"] = MappingProxyType(launch["env"])
     if "limits" in launch:
@@ -133,39 +121,39 @@ def _app(name: str, app: Group, problems: Problems) -> AppSpec:
     return AppSpec(
         name=name,
         launch=Launch(**launch),
-        restart=_restart(_group(app, "restart"), problems),
-        start=_start(_group(app, "start")),
+        restart=_restart(group_of(app, "restart"), problems),
+        start=_start(group_of(app, "start")),
         stop=_stop(app, problems),
-        logs=_logs(_group(app, "logs")),
+        logs=_logs(group_of(app, "logs")),
         origin=str(app.origin),
-        **_fields(app, (INSTANCES_KEY, LEFTOVERS_KEY)),
+        **fields_of(app, (INSTANCES_KEY, LEFTOVERS_KEY)),
     )
 
 
 def _restart(group: Group, problems: Problems) -> RestartPolicy:
     if not group.values:
         return DEFAULT_RESTART
-    policy = RestartPolicy(**_fields(group, RESTART_KEYS))
-    if _is_sound(group) and policy.delay_s > policy.max_delay_s:
+    policy = RestartPolicy(**fields_of(group, RESTART_KEYS))
+    if is_sound(group) and policy.delay_s > policy.max_delay_s:
         problems.add(
-            _place(group, "max_delay", "delay"),
+            place_of(group, "max_delay", "delay"),
             f"cannot use a restart.delay of {policy.delay_s:g}s with a max_delay of {policy.max_delay_s:g}s:"
             " the longest delay is not below the first one",
         )
     if both := set(policy.success_exit) & set(policy.permanent_exit):
         problems.add(
-            _place(group, "permanent_exit", "success_exit"),
+            place_of(group, "permanent_exit", "success_exit"),
             f"cannot have exit code {min(both)} in success_exit and in permanent_exit",
         )
     return policy
 
 
 def _start(group: Group) -> StartPolicy:
-    return StartPolicy(**_fields(group, START_KEYS)) if group.values else DEFAULT_START
+    return StartPolicy(**fields_of(group, START_KEYS)) if group.values else DEFAULT_START
 
 
 def _logs(group: Group) -> LogPolicy:
-    return LogPolicy(**_fields(group, LOG_KEYS)) if group.values else DEFAULT_LOGS
+    return LogPolicy(**fields_of(group, LOG_KEYS)) if group.values else DEFAULT_LOGS
 
 
 def _stop(app: Group, problems: Problems) -> tuple[StopStep, ...]:
@@ -193,56 +181,13 @@ def _step(group: Group, *, is_last: bool, problems: Problems) -> StopStep | None
     """One step; None when something that it needs was noted as missing or wrong."""
     missing = [key.name for key in STOP_KEYS if key.is_required and key.name not in group.values]
     if is_last and "for" in group.values:
-        problems.add(_place(group, "for"), "cannot use for in the last step of stop: nothing comes after it")
+        problems.add(
+            place_of(group, "for"), "cannot use for in the last step of stop: nothing comes after it"
+        )
     if not is_last and "for" not in group.values:
         missing.append("for")
     if missing:
         problems.add(group.origin, f"cannot use a step of stop without {' and '.join(missing)}")
-    if missing or not _is_sound(group):
+    if missing or not is_sound(group):
         return None
-    return StopStep(**{"for_s": None, **_fields(group, STOP_KEYS)})
-
-
-def _settings(droned: Group) -> DaemonSettings:
-    told = _fields(droned, DAEMON_KEYS)
-    told["journal"] = JournalSettings(**_fields(_group(droned, "journal"), JOURNAL_KEYS))
-    told["logs"] = LogSettings(**_fields(_group(droned, "logs"), LOG_SETTINGS_KEYS))
-    log = _fields(_group(droned, "log"), OWN_LOG_KEYS)
-    told["log"] = OwnLogSettings(**{**log, "levels": MappingProxyType(log.get("levels", {}))})
-    if "start_budget" not in told or told["start_budget"] is not None:
-        told["start_budget"] = StartBudget(**_fields(_group(droned, "start_budget"), BUDGET_KEYS))
-    return DaemonSettings(**told)
-
-
-def _group(parent: Group, name: str) -> Group:
-    """The group of that name, an empty one when there is none."""
-    found = parent.values.get(name)
-    return found if isinstance(found, Group) else NOTHING
-
-
-def _fields(group: Group, keys: Iterable[Key]) -> dict[str, Any]:
-    """What the group says of these keys, by the name of the field that takes it."""
-    found: dict[str, Any] = {}
-    for key in keys:
-        item = group.values.get(key.name)
-        if isinstance(item, Setting):
-            if item.value is not WRONG:
-                found[key.field] = item.value
-        elif isinstance(item, Group):
-            found[key.field] = {
-                name: setting.value for name, setting in item.values.items() if isinstance(setting, Setting)
-            }
-    return found
-
-
-def _is_sound(group: Group) -> bool:
-    """Whether all that stands in the group could be used."""
-    return not any(isinstance(item, Setting) and item.value is WRONG for item in group.values.values())
-
-
-def _place(group: Group, *names: str) -> Origin:
-    """Where the first of `names` stands that is configured, else where the group does."""
-    for name in names:
-        if (item := group.values.get(name)) is not None:
-            return item.origin
-    return group.origin
+    return StopStep(**{"for_s": None, **fields_of(group, STOP_KEYS)})

@@ -321,7 +321,7 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 def _environment(node: Node, reading: Reading, path: str) -> dict[str, Setting]:
-    return _named(node, reading, path, _variable_name, _variable)
+    return named(node, reading, path, _variable_name, _variable)
 
 
 def _variable_name(name: str) -> None:
@@ -337,7 +337,7 @@ def _variable(name: str, node: Node, reading: Reading, path: str) -> str:
 
 
 def _service_levels(node: Node, reading: Reading, path: str) -> dict[str, Setting]:
-    return _named(node, reading, path, _service_name, _service_level)
+    return named(node, reading, path, _service_name, _service_level)
 
 
 def _service_name(name: str) -> None:
@@ -350,7 +350,7 @@ def _service_level(name: str, node: Node, reading: Reading, path: str) -> Any:
 
 
 def _limits(node: Node, reading: Reading, path: str) -> dict[str, Setting]:
-    return _named(node, reading, path, _limit_name, _limit)
+    return named(node, reading, path, _limit_name, _limit)
 
 
 def _limit_name(name: str) -> None:
@@ -375,7 +375,7 @@ def _limit_value(node: Node, reading: Reading, path: str) -> int | None:
     return values.limit_value(reading.word(node))
 
 
-def _named(
+def named(
     node: Node,
     reading: Reading,
     path: str,

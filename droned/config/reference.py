@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from droned.config.schema import CONFIGURATION, Key, walk
+from droned.config.key import Key
+from droned.config.schema import CONFIGURATION, walk
 
 NAMELESS = "The file"
 APPS = "apps.NAME"

@@ -13,41 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from msgspec import Struct
-from msgspec.structs import force_setattr
-
 from droned.config import kinds
-from droned.config.kinds import Kind
-from droned.models.daemon_log import Level, OwnLogFormat, OwnLogTo
+from droned.config.daemon_schema import DAEMON_KEYS
+from droned.config.key import Key
 from droned.models.policy import Leftovers, LogFormat, RestartWhen, SignalTo, StderrTo, WhenFull
-
-
-class Key(Struct, frozen=True, kw_only=True):
-    """One key: its name, what it can be, and one line of help.
-
-    A key with `keys` is a mapping of those; with `is_named` it is a mapping of
-    names that the user chooses to such mappings, with `is_list` a list of them.
-    """
-
-    name: str
-    help: str
-    kind: Kind | None = None
-    field: str = ""
-    """The attribute of the record in `models/policy.py` that takes the value."""
-    default: str = ""
-    keys: tuple[Key, ...] = ()
-    is_named: bool = False
-    is_list: bool = False
-    is_required: bool = False
-    word: str = ""
-    """A word that can stand instead of the mapping; the value is then None."""
-    since: str = "0.1"
-    by_name: Mapping[str, Key] = MappingProxyType({})
-    """The `keys` by their names; made of them, not given."""
-
-    def __post_init__(self) -> None:
-        force_setattr(self, "by_name", MappingProxyType({key.name: key for key in self.keys}))
-
 
 LAUNCH_KEYS = (
     Key(
@@ -308,93 +277,6 @@ INSTANCES_KEY = Key(
 
 APP_KEYS = (LAUNCH_KEYS[0], INSTANCES_KEY, *LAUNCH_KEYS[1:], *LIFE_KEYS)
 DEFAULT_KEYS = (*LAUNCH_KEYS[1:], *LIFE_KEYS)
-
-BUDGET_KEYS = (
-    Key(
-        name="burst",
-        field="burst",
-        kind=kinds.of_whole(1, 1_000_000),
-        default="300",
-        help="Restarts that may come at once.",
-    ),
-    Key(
-        name="per_second",
-        field="per_second",
-        kind=kinds.of_share(0.01, 1_000_000),
-        default="50",
-        help="Restarts in a second after that.",
-    ),
-)
-
-JOURNAL_KEYS = (
-    Key(
-        name="keep",
-        field="keep_s",
-        kind=kinds.POSITIVE_DURATION,
-        default="90d",
-        help="How long what happened is remembered.",
-    ),
-)
-
-LOG_SETTINGS_KEYS = (
-    Key(
-        name="total",
-        field="total_bytes",
-        kind=kinds.of_size(1024 * 1024, or_word="off"),
-        default="2G",
-        help="What all segments may take together; the oldest go first. ``off`` is no limit.",
-    ),
-)
-
-OWN_LOG_KEYS = (
-    Key(
-        name="format",
-        field="format",
-        kind=kinds.of_words(OwnLogFormat),
-        default="text",
-        help="Lines for people, or a JSON object a line.",
-    ),
-    Key(
-        name="to",
-        field="to",
-        kind=kinds.of_words(OwnLogTo),
-        default="stdout",
-        help="Its standard output, or files beside those of the apps: ``dronectl logs droned/log``.",
-    ),
-    Key(
-        name="level",
-        field="level",
-        kind=kinds.of_words(Level),
-        default="info",
-        help="What is told: this and what is graver.",
-    ),
-    Key(
-        name="levels",
-        field="levels",
-        kind=kinds.SERVICE_LEVELS,
-        default="{}",
-        help="The same for single services, as ``dronectl daemon status`` names them.",
-    ),
-)
-
-DAEMON_KEYS = (
-    Key(
-        name="socket",
-        field="socket",
-        kind=kinds.SOCKET,
-        help="The Unix socket for dronectl; by default in the run folder of the user.",
-    ),
-    Key(
-        name="start_budget",
-        field="start_budget",
-        keys=BUDGET_KEYS,
-        word="off",
-        help="A brake on the automatic restarts of the whole host.",
-    ),
-    Key(name="journal", field="journal", keys=JOURNAL_KEYS, help="The record of what happened."),
-    Key(name="logs", field="logs", keys=LOG_SETTINGS_KEYS, help="What apps write, as far as it is captured."),
-    Key(name="log", field="log", keys=OWN_LOG_KEYS, help="What droned tells of itself."),
-)
 
 CONFIGURATION = Key(
     name="",

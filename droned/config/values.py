@@ -14,6 +14,7 @@ import shlex
 import signal
 
 from droned.config.nodes import near
+from droned.models.sinks import OWN_LABELS
 
 UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 """Seconds in each unit of a duration, the longest first."""
@@ -28,6 +29,7 @@ WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 OCTAL = re.compile(r"0o?[0-7]{0,4}")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 
 SIGNALS = {item.name.removeprefix("SIG"): int(item) for item in signal.Signals}
@@ -39,6 +41,14 @@ LIMIT_NAMES = (
     *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
 )
 """The rlimits of Linux, named as `prlimit` and `limits.conf` name them."""
+
+
+def label_name(text: str) -> None:
+    """Raises ValueError for what cannot be the name of a label of Loki's, or is one of droned's own."""
+    if not LABEL_NAME.fullmatch(text) or text.startswith("__"):
+        raise ValueError("it is letters, digits and _, and the first no digit")
+    if text in OWN_LABELS:
+        raise ValueError("droned sets it itself")
 
 
 def duration(text: str) -> float:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from msgspec import Struct, field
 
 from droned.models.daemon_log import OwnLogSettings
+from droned.models.sinks import Sink
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -199,6 +200,7 @@ class DaemonSettings(Struct, frozen=True, kw_only=True):
     journal: JournalSettings = JournalSettings()
     logs: LogSettings = LogSettings()
     log: OwnLogSettings = OwnLogSettings()
+    forward: tuple[Sink, ...] = ()
 
 
 class Configuration(Struct, frozen=True, kw_only=True):
