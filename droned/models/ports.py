@@ -6,7 +6,7 @@ Drivers implement them for real, `tests/fakes` implements them in memory, and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from zope.interface import Attribute, Interface
@@ -116,3 +116,19 @@ class Runner(Protocol):
     def __call__(self, work: Awaitable[object], what: str) -> None:
         """Start `work`; `what` names it in the log."""
         ...
+
+
+class ISinkLink(Interface):
+    """The way to one sink of captured lines; it connects when needed, and again after a failure."""
+
+    linger_s = Attribute("seconds that lines may wait for more of them to be sent together")
+    most_lines = Attribute("how many lines are sent together at most")
+
+    def send(lines: Sequence[Any]) -> Awaitable[int]:
+        """Have these lines (`protocols.captured.CapturedLine`) taken; the number of those that were given up.
+
+        Raises SinkFailed: then all of them are to be sent again.
+        """
+
+    def close() -> None:
+        """Let go of the connection; a `send` that is under way fails."""
