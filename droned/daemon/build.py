@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -42,7 +42,9 @@ from droned.models.events import EventType, Occurrence
 from droned.models.policy import Configuration, DaemonSettings, LogPolicy
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
 from droned.models.registry import Registry
+from droned.models.sinks import Sink
 from droned.services.configuring import Configuring
+from droned.services.forward import ForwardService, OneSink
 from droned.services.issue_book import IssueBook
 from droned.services.journal import JournalService
 from droned.services.logs import LogsService
@@ -134,7 +136,7 @@ class Parts:
         self.logs = LogsService(
             registry=self.registry,
             link=LogLink(self.output.folder, reactor=reactor),
-            new_reader=self._new_reader,
+            new_reader=self.new_reader,
             files=self.output,
             issues=self.issues,
             dispatcher=self.dispatcher,
@@ -146,6 +148,9 @@ class Parts:
             run=self.run,
             moment=self.supervision.moment,
         )
+        self.forward = ForwardService(make=self._make_sink, keep_only=self._keep_sinks, run=self.run)
+        self.names_pool = NamedPool("names", 2, reactor)
+        self._has_sinks = False
         self.stall = StallWatch(self.timers, self.clock.mono)
         self.link.on_ping(self.stall.pinged)
         self.services: Services | None = None
@@ -223,6 +228,23 @@ class Parts:
             self.log.error("cannot write this log to files: {error}", error=error.strerror)
         self.logs.set_own(self.own_log.reader, self.own_log.taken)
 
+    def _make_sink(self, sink: Sink, is_new: bool) -> OneSink:
+        # Imported when there is one: what it takes to send would take room in every daemon.
+        from droned.daemon.sinks import make_forwarding
+
+        self._has_sinks = True
+        return make_forwarding(self, sink, self.clock.wall() if is_new else self.started_at)
+
+    async def _keep_sinks(self, names: Collection[str]) -> None:
+        """Forget what is known of sinks that are gone."""
+        for issue in tuple(self.registry.snapshot().issues.values()):
+            if issue.kind is IssueKind.FORWARDING and issue.subject not in names:
+                self.issues.close(IssueKind.FORWARDING, issue.subject, "the sink is gone")
+        if names or self._has_sinks:
+            from droned.drivers.sink_positions import SinkPositions
+
+            await self.pool.run(SinkPositions(self.output.folder).forget_all_but, names)
+
     @property
     def socket_path(self) -> str:
         """Where the local API listens: option or environment, else configuration, else the default."""
@@ -277,7 +299,8 @@ class Parts:
         app = None if record is None else self.registry.app(record.app)
         return None if app is None else replace(app.spec.logs, direct=True)
 
-    def _new_reader(self, received: Callable[[bytes], None], ended: Callable[[int], None]) -> LogReader:
+    def new_reader(self, received: Callable[[bytes], None], ended: Callable[[int], None]) -> LogReader:
+        """A reader of captured logs that is still to be begun."""
         return LogReader(reactor=self.reactor, command=reader_command(), received=received, ended=ended)
 
     async def _look_at(self, app: AppRecord, record: InstanceRecord) -> bool:

@@ -64,7 +64,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "api": ("droned.web", "droned.services.api", "droned.drivers.local_socket"),
         "logs": ("droned.services.logs", "droned.drivers.log_link", "droned.drivers.log_reader"),
-        "forward": ("droned.services.forward", "droned.drivers.forward"),
+        "forward": ("droned.services.forward", "droned.services.forwarding"),
         "stall-watch": ("droned.services.stall",),
     }
 )

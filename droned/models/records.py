@@ -159,6 +159,7 @@ class IssueKind(enum.StrEnum):
     GUARDIAN = "guardian"
     DESCRIPTORS = "descriptors"
     LOGS = "logs"
+    FORWARDING = "forwarding"
 
 
 class IssueRecord(Struct, frozen=True, kw_only=True):

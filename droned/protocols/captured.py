@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,8 +45,8 @@ class CapturedLine(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes to hold it."""
-        return len(self.text) + 256
+        """Of its text, as far as it is ASCII."""
+        return len(self.text)
 
 
 class Told(NamedTuple):
@@ -79,9 +80,9 @@ def told(line: bytes) -> CapturedLine | Told:
             return CapturedLine(
                 int(found["position"]),
                 str(found["at"]),
-                str(found["instance"]),
+                intern(str(found["instance"])),
                 int(found["run"]),
-                str(found["stream"]),
+                intern(str(found["stream"])),
                 str(found["line"]),
                 bool(found.get("more", False)),
             )
