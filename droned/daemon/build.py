@@ -222,11 +222,13 @@ class Parts:
 
     def configure_log(self, settings: OwnLogSettings) -> None:
         """Have droned's own log written as `settings` say."""
+        before = self.own_log.reader
         try:
             self.own_log.configure(settings)
         except OSError as error:
             self.log.error("cannot write this log to files: {error}", error=error.strerror)
-        self.logs.set_own(self.own_log.reader, self.own_log.taken)
+        if self.own_log.reader != before:
+            self.logs.set_own(self.own_log.reader, self.own_log.taken)
 
     def _make_sink(self, sink: Sink, is_new: bool) -> OneSink:
         # Imported when there is one: what it takes to send would take room in every daemon.

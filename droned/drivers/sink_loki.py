@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -68,10 +68,9 @@ class LokiLink:
             return len(lines)
         except SinkFailed:
             raise
-        except CancelledError as error:
-            raise SinkFailed(f"cannot push to {self._sink.address}: no answer in {ANSWER_S:g} s") from error
         except Exception as error:  # a named border: whatever a connection can fail with
-            raise SinkFailed(f"cannot push to {self._sink.address}: {_words(error)}") from error
+            why = _words(error) if late.active() else f"no answer in {ANSWER_S:g} s"
+            raise SinkFailed(f"cannot push to {self._sink.address}: {why}") from error
         finally:
             self._request = None
             if late.active():
