@@ -11,6 +11,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from importlib import import_module
 from typing import Any
 
 from msgspec.structs import replace
@@ -215,6 +216,7 @@ class Parts:
         self.journal.keep_s = settings.journal.keep_s
         self.configure_log(settings.log)
         self.logs.set_total(settings.logs.total_bytes)
+        self.forward.configure(settings.forward)
         if self.services is not None:
             self.run(self.services.start_failed(settings, self), "starting the services that failed")
             if has_moved:
@@ -230,12 +232,14 @@ class Parts:
         if self.own_log.reader != before:
             self.logs.set_own(self.own_log.reader, self.own_log.taken)
 
-    def _make_sink(self, sink: Sink, is_new: bool) -> OneSink:
-        # Imported when there is one: what it takes to send would take room in every daemon.
-        from droned.daemon.sinks import make_forwarding
-
+    async def _make_sink(self, sink: Sink, is_new: bool) -> OneSink:
+        # Imported when there is one, and in a thread: it takes its time, and room in every daemon.
+        sinks = await self.pool.run(import_module, "droned.daemon.sinks")
+        await self.pool.run(sinks.import_for, sink)
         self._has_sinks = True
-        return make_forwarding(self, sink, self.clock.wall() if is_new else self.started_at)
+        since = self.clock.wall() if is_new else self.started_at
+        made: OneSink = sinks.make_forwarding(self, sink, since)
+        return made
 
     async def _keep_sinks(self, names: Collection[str]) -> None:
         """Forget what is known of sinks that are gone."""

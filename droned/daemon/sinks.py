@@ -6,6 +6,7 @@ Imported when there is a sink.
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from droned.drivers.sink_positions import SinkPositions
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from droned.daemon.build import Parts
 
 REMEDY = "see to the sink, or take it out of droned.forward; lines stay in their files until it takes them"
+
+
+def import_for(sink: Sink) -> None:
+    """Import what this sink takes; for a thread."""
+    if sink.kind is SinkKind.LOKI:
+        from droned.drivers.sink_loki import import_client
+
+        import_client(is_secure=sink.address.scheme == "https")
+    elif sink.address.scheme == "tcp":
+        import_module("droned.drivers.sink_stream")
+        import_module("droned.drivers.sink_endpoints")
+    else:
+        import_module("droned.drivers.sink_datagram")
 
 
 def make_forwarding(parts: Parts, sink: Sink, since: float) -> Forwarding:

@@ -40,7 +40,7 @@ class LokiLink:
     """Pushes lines."""
 
     linger_s = 1.0
-    most_lines = 5000
+    most_lines = 2000
 
     def __init__(self, sink: Sink, server: str, *, reactor: Any, pool: IPool, clock: IClock) -> None:
         self._sink = sink
@@ -57,7 +57,7 @@ class LokiLink:
     async def send(self, lines: Sequence[CapturedLine]) -> int:
         """See `ISinkLink`."""
         if self._agent is None:
-            await self._make_agent()
+            self._make_agent()
         body = push(lines, self._server, self._sink.labels)
         self._request = Deferred.fromCoroutine(self._push(body))
         late = self._reactor.callLater(ANSWER_S, self._request.cancel)
@@ -108,20 +108,20 @@ class LokiLink:
             case Verdict.TAKEN:
                 pass
 
-    async def _make_agent(self) -> None:
-        is_secure = self._sink.address.scheme == "https"
-        if is_secure:
-            await self._pool.run(import_module, "twisted.internet.ssl")
-        client = _client(with_openssl=is_secure)
+    def _make_agent(self) -> None:
+        client = import_client(is_secure=self._sink.address.scheme == "https")
         self._connections = client.HTTPConnectionPool(self._reactor, persistent=True)
         self._connections.cachedConnectionTimeout = IDLE_S
         endpoints = _endpoints(self._reactor, self._pool)
         self._agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._connections)
 
 
-def _client(*, with_openssl: bool) -> Any:
-    """Twisted's HTTP client, which imports OpenSSL, used or not, where it can."""
-    if with_openssl or "OpenSSL" in sys.modules or "twisted.web.client" in sys.modules:
+def import_client(*, is_secure: bool) -> Any:
+    """Twisted's HTTP client, which imports OpenSSL, used or not, where it can; better called in a thread."""
+    if is_secure:
+        import_module("droned.drivers.sink_tls")
+        import_module("twisted.internet.ssl")
+    if "OpenSSL" in sys.modules or "twisted.web.client" in sys.modules:
         return import_module("twisted.web.client")
     sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # what makes an import fail
     try:

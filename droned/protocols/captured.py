@@ -11,9 +11,10 @@ import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from sys import intern
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 LONGEST_TOLD = 1024 * 1024
 """More than any line of a reader takes: its texts come in pieces of 64 KiB."""
@@ -27,7 +28,8 @@ class CapturedLine(NamedTuple):
     at: str
     """When it was captured, RFC 3339 in UTC, to the microsecond."""
     instance: str
-    run: int
+    run: int | None
+    """None where nobody knows it."""
     stream: str
     text: str
     has_more: bool = False
@@ -75,33 +77,45 @@ class Pieces:
 def told(line: bytes) -> CapturedLine | Told:
     """What one line says. ValueError for one that is no such object."""
     try:
-        found = _object(line)
-        if "line" in found:
+        try:
+            said = _DECODER.decode(line)
+        except ValueError:
+            # Lone surrogates, which only this codec reads.
+            said = msgspec.convert(json.loads(line), _Said)
+        if said.line is not None and said.position is not None:
             return CapturedLine(
-                int(found["position"]),
-                str(found["at"]),
-                intern(str(found["instance"])),
-                int(found["run"]),
-                intern(str(found["stream"])),
-                str(found["line"]),
-                bool(found.get("more", False)),
+                said.position,
+                intern(said.at),
+                intern(said.instance),
+                said.run,
+                intern(said.stream),
+                said.line,
+                said.more,
             )
-        if "error" in found:
-            return Told("error", None, str(found["error"]))
-        position = found.get("position")
-        return Told(str(found["event"]), None if position is None else int(position))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if said.error is None and not said.event:
+            raise ValueError("nothing is said")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot understand what the reader says: {line[:80]!r}") from error
+    if said.error is not None:
+        return Told("error", None, said.error)
+    return Told(said.event, said.position)
 
 
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        found = json.loads(line)  # lone surrogates, which only this codec reads
-    if not isinstance(found, dict):
-        raise TypeError("no object")
-    return found
+class _Said(Struct):
+    """Everything that one object can have and that is of use here."""
+
+    position: int | None = None
+    at: str = ""
+    instance: str = ""
+    run: int | None = None
+    stream: str = ""
+    line: str | None = None
+    more: bool = False
+    event: str = ""
+    error: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Said)
 
 
 def clean_text(text: str) -> str:

@@ -57,13 +57,14 @@ def _cut(text: bytes, most_bytes: int) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _header(facility: Facility, host: str, instance: str, run: int, stream: str) -> tuple[str, str]:
+def _header(facility: Facility, host: str, instance: str, run: int | None, stream: str) -> tuple[str, str]:
     """What stands before the time, and between it and the text."""
     severity = ERR if stream == "stderr" else INFO
     app = instance.partition("/")[0]
     facts = "".join(
-        f' {name}="{_value(value)}"'
-        for name, value in (("instance", instance), ("run", str(run)), ("stream", stream))
+        f' {name}="{_value(str(value))}"'
+        for name, value in (("instance", instance), ("run", run), ("stream", stream))
+        if value is not None
     )
     names = f"{_name(host, MOST_HOST)} {_name(app, MOST_APP)}"
     return f"<{_FACILITIES[facility] * 8 + severity}>1 ", f" {names} - - [{SD_ID}{facts}"

@@ -42,7 +42,7 @@ class ForwardService(Service):
     def __init__(
         self,
         *,
-        make: Callable[[Sink, bool], OneSink],
+        make: Callable[[Sink, bool], Awaitable[OneSink]],
         keep_only: Callable[[Collection[str]], Awaitable[None]],
         run: Runner,
     ) -> None:
@@ -97,6 +97,6 @@ class ForwardService(Service):
             await self._keep_only(tuple(wanted))
         for name, sink in wanted.items():
             if name not in self._sinks:
-                made = self._make(sink, is_new)
+                made = await self._make(sink, is_new)
                 await made.begin()
                 self._sinks[name] = made

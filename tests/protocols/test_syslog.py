@@ -32,7 +32,8 @@ def test_everything_comes_back(line: CapturedLine, facility: Facility, host: str
     assert found.severity == (3 if line.stream == "stderr" else 6)
     assert line.app.startswith(found.app)
     more = {"more": "true"} if line.has_more else {}
-    assert found.facts == {"instance": line.instance, "run": str(line.run), "stream": line.stream, **more}
+    run = {} if line.run is None else {"run": str(line.run)}
+    assert found.facts == {"instance": line.instance, **run, "stream": line.stream, **more}
 
 
 @given(lines, st.integers(300, 600))

@@ -84,7 +84,7 @@ lines = st.builds(
         ("2026-11-27T04:31:02.123456Z", "1999-12-31T23:59:59.999999Z", "2026-01-01T00:00:00Z")
     ),
     instance=instances,
-    run=st.integers(1, 10**9),
+    run=st.one_of(st.none(), st.integers(1, 10**9)),
     stream=st.sampled_from(("stdout", "stderr", "output")),
     text=any_text,
     has_more=st.booleans(),
