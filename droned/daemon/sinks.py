@@ -31,7 +31,7 @@ def import_for(sink: Sink) -> None:
         import_client(is_secure=sink.address.scheme == "https")
     elif sink.address.scheme == "tcp":
         import_module("droned.drivers.sink_stream")
-        import_module("droned.drivers.sink_endpoints")
+        import_module("droned.drivers.sink_endpoints").import_endpoints()
     else:
         import_module("droned.drivers.sink_datagram")
 

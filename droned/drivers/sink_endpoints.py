@@ -7,10 +7,10 @@ from collections.abc import Awaitable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
+from droned.drivers.plain_imports import import_plain
 from droned.models.ports import IPool
 from droned.models.sinks import SinkFailed
 
@@ -45,6 +45,11 @@ async def resolve(host: str, port: int, kind: int, pool: IPool) -> Resolved:
         raise SinkFailed(f"cannot look up {host}: {error.strerror}") from error
 
 
+def import_endpoints() -> Any:
+    """Twisted's endpoints; better called in a thread at first."""
+    return import_plain("twisted.internet.endpoints")
+
+
 @implementer(IStreamClientEndpoint)
 class NamedEndpoint:
     """A host and port that is looked up at each connect."""
@@ -69,7 +74,9 @@ class NamedEndpoint:
         return await self._to(*addresses[-1], factory)
 
     def _to(self, family: int, address: tuple[Any, ...], factory: IProtocolFactory) -> Awaitable[IProtocol]:
-        endpoint = TCP6ClientEndpoint if family == socket.AF_INET6 else TCP4ClientEndpoint
+        endpoints = import_endpoints()
+        is_ip6 = family == socket.AF_INET6
+        endpoint = endpoints.TCP6ClientEndpoint if is_ip6 else endpoints.TCP4ClientEndpoint
         made: Awaitable[IProtocol] = endpoint(
             self._reactor, address[0], address[1], timeout=CONNECT_S
         ).connect(factory)

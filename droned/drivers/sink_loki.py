@@ -6,7 +6,6 @@ only for https: without both the daemon is several megabytes smaller.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -17,6 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from droned.drivers.plain_imports import import_plain
 from droned.drivers.sink_endpoints import NamedEndpoint
 from droned.models.ports import IClock, IPool, ISinkLink
 from droned.models.sinks import Sink, SinkFailed
@@ -121,13 +121,7 @@ def import_client(*, is_secure: bool) -> Any:
     if is_secure:
         import_module("droned.drivers.sink_tls")
         import_module("twisted.internet.ssl")
-    if "OpenSSL" in sys.modules or "twisted.web.client" in sys.modules:
-        return import_module("twisted.web.client")
-    sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # what makes an import fail
-    try:
-        return import_module("twisted.web.client")
-    finally:
-        del sys.modules["OpenSSL"]
+    return import_plain("twisted.web.client")
 
 
 def _endpoints(reactor: Any, pool: IPool) -> Any:

@@ -190,6 +190,7 @@ def test_dronectl_shuts_down_and_reports_its_own_state_meanwhile(droned: Droned)
         "journal": "running",
         "supervision": "running",
         "api": "running",
+        "forward": "running",
         "stall-watch": "running",
     }
     assert (shown["logs_pid"], shown["degraded"], shown["issues"]) == (None, [], 0)
