@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ class Place:
         )
 
     def _run(self, work: Awaitable[object], what: str) -> None:
-        running = Deferred.fromCoroutine(work)  # type: ignore[arg-type]  # a coroutine
+        running: Deferred[object] = Deferred.fromCoroutine(work)  # type: ignore[arg-type]  # a coroutine
         running.addErrback(lambda failure: self.told.append(f"failed: {failure.value}"))
 
     async def _make(self, made: Sink, is_new: bool) -> OneFake:
