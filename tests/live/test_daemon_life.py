@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,9 +87,9 @@ apps:
     def without_strangers() -> bool:
         below = processes.children_of(first)
         states = [found.state for found in map(processes.stat, below) if found is not None]
-        return len(states) == 2 and "Z" not in states
+        return len(states) == 3 and "Z" not in states
 
-    until(without_strangers, what="only the daemon and the app are left, and no zombie")
+    until(without_strangers, what="only the daemon, droned-logs and the app are left, and no zombie")
     os.kill(first, signal.SIGTERM)
     assert ended(droned) == 0, droned.log()
 
@@ -193,7 +194,8 @@ def test_dronectl_shuts_down_and_reports_its_own_state_meanwhile(droned: Droned)
         "forward": "running",
         "stall-watch": "running",
     }
-    assert (shown["logs_pid"], shown["degraded"], shown["issues"]) == (None, [], 0)
+    assert (shown["degraded"], shown["issues"]) == ([], 0)
+    assert b"logs/__main__.py" in Path(f"/proc/{shown['logs_pid']}/cmdline").read_bytes()
     droned.done("daemon", "shutdown", "--reason", "over")
     assert ended(droned) == 0
     assert droned.ctl("status").returncode == 5
