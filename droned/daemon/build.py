@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMap
 from importlib import import_module
 from typing import Any
 
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -282,13 +281,15 @@ class Parts:
     def launch_of(self, app: AppRecord, record: InstanceRecord) -> Mapping[str, object]:
         """What the guardian is told to execute for an instance."""
         launch = launch_order(app.spec, record.label, self.server_name, self.environ)
-        policy = replace(app.spec.logs, direct=True)  # until the guardian captures
-        try:
-            self.output.prepare(app.name)
-        except OSError as error:
-            # The start then fails with a reason of its own, and is tried again.
-            self.log.error("cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror)
-        return {**launch, **self.output.order(record.key, policy)}
+        if app.spec.logs.direct:
+            try:
+                self.output.prepare(app.name)
+            except OSError as error:
+                # The start then fails with a reason of its own, and is tried again.
+                self.log.error(
+                    "cannot make the log folder of {app}: {error}", app=app.name, error=error.strerror
+                )
+        return {**launch, **self.output.order(record.key, app.spec.logs)}
 
     def log_paths(self, instance: str) -> dict[str, str]:
         """Where the newest output of an instance is found, by stream."""
@@ -303,7 +304,7 @@ class Parts:
     def _log_policy(self, instance: str) -> LogPolicy | None:
         record = self.registry.instance(instance)
         app = None if record is None else self.registry.app(record.app)
-        return None if app is None else replace(app.spec.logs, direct=True)
+        return None if app is None else app.spec.logs
 
     def new_reader(self, received: Callable[[bytes], None], ended: Callable[[int], None]) -> LogReader:
         """A reader of captured logs that is still to be begun."""

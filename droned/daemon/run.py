@@ -88,6 +88,7 @@ class Daemon:
             [
                 journal_plugin(parts.journal),
                 Plugin("supervision", lambda context: SupervisionService(self), needs=("journal",)),
+                Plugin("logs", lambda context: parts.logs, needs=("supervision",)),
                 Plugin("api", self._make_api),
                 Plugin("forward", lambda context: parts.forward),
                 Plugin("stall-watch", lambda context: parts.stall),
