@@ -26,7 +26,7 @@ from droned.logs.format import PACKET_BYTES, SOCKET
 
 ANSWER_S = 15.0
 """Longer than this nobody waits for an answer, the time in which there is no `droned-logs` included."""
-_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_WAITS_S = (0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 2.0)
 _NAMES_BYTES = PACKET_BYTES - 1024
 """What of a packet names and policies may take."""
 _PACKETS_A_TURN = 16
