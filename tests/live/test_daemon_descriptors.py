@@ -12,7 +12,7 @@ pytestmark = pytest.mark.live
 
 APPS = """\
 version: 1
-defaults: {start: {grace: 100ms}, restart: {policy: always, delay: 0s}}
+defaults: {start: {grace: 100ms}, restart: {policy: always, delay: 0s}, logs: {direct: true}}
 apps:
   web: {command: [sleep, "1000"], instances: 90}
 """

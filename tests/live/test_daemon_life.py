@@ -190,6 +190,7 @@ def test_dronectl_shuts_down_and_reports_its_own_state_meanwhile(droned: Droned)
     assert {each["name"]: each["state"] for each in shown["services"]} == {
         "journal": "running",
         "supervision": "running",
+        "logs": "running",
         "api": "running",
         "forward": "running",
         "stall-watch": "running",

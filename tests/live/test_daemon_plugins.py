@@ -21,7 +21,7 @@ BROKEN = {
     "mendable": "cannot run without {mended}",
     "needs-start": "it needs start, which does not run",
 }
-RUNNING = {"journal", "supervision", "api", "forward", "stall-watch", "stop", "sound", "needs-sound"}
+RUNNING = {"journal", "supervision", "logs", "api", "forward", "stall-watch", "stop", "sound", "needs-sound"}
 
 
 def services(droned: Droned) -> dict[str, tuple[str, str]]:
