@@ -10,7 +10,7 @@ import json
 import struct
 import zlib
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ _HEADER = struct.Struct("<2sBxIQQI4x")
 _CHECK = struct.Struct("<I")
 _CHECK_AT = 24
 _PAIR = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
 
 
 class Fact(NamedTuple):
@@ -51,17 +52,18 @@ class Blocks:
 
     def _walk(self) -> None:
         unpack, size, content, at = _HEADER.unpack_from, len(self.content), self.content, 0
-        while at + HEADER_BYTES <= size:
+        add_kind, add_position, add_time = self.kinds.append, self.positions.append, self.times.append
+        add_payload, add_stop = self.payloads.append, self.stops.append
+        while (start := at + HEADER_BYTES) <= size:
             mark, kind, length, time_us, position, _check = unpack(content, at)
-            stop = at + HEADER_BYTES + length
-            if mark != b"dL" or length > MOST_PAYLOAD or stop > size:
+            at = start + length
+            if mark != b"dL" or length > MOST_PAYLOAD or at > size:
                 break
-            self.kinds.append(kind)
-            self.positions.append(position)
-            self.times.append(time_us)
-            self.payloads.append(at + HEADER_BYTES)
-            self.stops.append(stop)
-            at = stop
+            add_kind(kind)
+            add_position(position)
+            add_time(time_us)
+            add_payload(start)
+            add_stop(at)
         while self.kinds and next(blocks(content, self.payloads[-1] - HEADER_BYTES), None) is None:
             self.kinds.pop()
             for column in (self.positions, self.times, self.payloads, self.stops):
@@ -73,12 +75,9 @@ class Blocks:
     def _bytes_of(self, number: int) -> int:
         if self.kinds[number] != TICK:
             return 0
-        return sum(self._columns(number)[1::2])
-
-    def _columns(self, number: int) -> memoryview:
         start, stop = self.payloads[number], self.stops[number]
         stop -= (stop - start) % PAIR_BYTES
-        return memoryview(self.content)[start:stop].cast("I")
+        return sum(memoryview(self.content)[start:stop].cast("I")[1::2])
 
     def sound(self, first: int, last: int) -> int:
         """The first block from `first` on whose check fails; `last` where none before it does."""
@@ -120,29 +119,27 @@ class Blocks:
         stop -= (stop - start) % PAIR_BYTES
         return _PAIR.iter_unpack(memoryview(self.content)[start:stop])
 
-    def has_number(self, stream: int, first: int, last: int) -> bool:
-        """Could one of these blocks tell of the stream?"""
-        return (
-            self.content.find(stream.to_bytes(4, "little"), self.payloads[first], self.stops[last - 1]) >= 0
-        )
-
-    def pairs_of(self, stream: int, number: int) -> Iterator[tuple[int, int]]:
-        """Position of the end, and length, of each pair of one stream in a tick."""
-        start, stop = self.payloads[number], self.stops[number]
-        sought, find = stream.to_bytes(4, "little"), self.content.find
-        at = find(sought, start, stop)
-        columns: memoryview | None = None
-        position, summed = self.positions[number], 0
+    def pairs_of(self, stream: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """Block, position of the end, and length of each pair of one stream in these blocks."""
+        sought, find, content = stream.to_bytes(4, "little"), self.content.find, self.content
+        payloads, stops, kinds, end = self.payloads, self.stops, self.kinds, self.stops[last - 1]
+        block, position, summed = -1, 0, 0
+        at = find(sought, payloads[first], end)
         while at >= 0:
-            if (at - start) % PAIR_BYTES == 0 and at + PAIR_BYTES <= stop:
-                columns = columns if columns is not None else self._columns(number)
-                pair = (at - start) // 4
-                position += sum(columns[summed + 1 : pair + 2 : 2])
-                summed = pair + 2
-                yield position, columns[pair + 1]
-                at = find(sought, at + PAIR_BYTES, stop)
-            else:
-                at = find(sought, at + 1, stop)
+            number = bisect_right(stops, at, first, last)
+            start = payloads[number]
+            if at < start or (at - start) % PAIR_BYTES or at + PAIR_BYTES > end or kinds[number] != TICK:
+                at = find(sought, at + 1, end)
+                continue
+            if number != block:
+                block, position, summed = number, self.positions[number], start
+            (length,) = _LENGTH.unpack_from(content, at + 4)
+            if at > summed:
+                position += sum(memoryview(content)[summed:at].cast("I")[1::2])
+            position += length
+            summed = at + PAIR_BYTES
+            yield number, position, length
+            at = find(sought, summed, end)
 
 
 def facts_in(content: bytes) -> Iterator[Fact]:

@@ -29,7 +29,7 @@ class Range:
         self.walk = Walk(question, index, streams)
         self.reading = Reading(question, index, streams, begin)
         self.reading.wanted = history.wanted
-        self.reading.ends = history.ends
+        self.reading.shows_begun_lines = not question.follow
         self.oldest: int | None = None
         self._first = self.walk.begin(begin)
         if self._first:
@@ -62,7 +62,6 @@ class History:
         self.index = Index(question.folder)
         self.segments = AllSegments(question.folder)
         self.wanted: Wanted | None = None
-        self.ends: dict[tuple[str, str], int] | None = None
         self.end = self._look_at_the_end()
 
     def show(self) -> Range:
@@ -78,19 +77,11 @@ class History:
         return found
 
     def _look_at_the_end(self) -> int:
-        """The last position there is, and, unless it goes on, where each stream ends."""
-        streams = Streams(self.question.folder, self.segments)
-        walk = Walk(self.question, self.index, streams)
         starts = self.index.starts
-        if not starts:
-            walk.begin(None)
-        elif self.question.follow:
+        if starts:
             return self.index.blocks(starts[-1]).end_position
-        else:
-            walk.begin(starts[-1])
-            walk.page(None, 2**63)
-        if not self.question.follow:
-            self.ends = {(stream.instance, stream.name): stream.offset for stream in streams.all()}
+        walk = Walk(self.question, self.index, Streams(self.question.folder, self.segments))
+        walk.begin(None)
         return walk.position
 
     def _reach(self) -> tuple[int | None, int | None]:
@@ -115,7 +106,7 @@ class History:
             if since is None:
                 begin = self.end
             elif since > index.starts[0]:
-                begin = since if begin is None else max(begin, since)
+                begin = since - 1 if begin is None else max(begin, since - 1)
         return begin, until
 
     def _tell_gap(self, found: Range, begin: int | None) -> None:

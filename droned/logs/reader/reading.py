@@ -85,8 +85,8 @@ class Reading:
             else None
         )
         self.wanted: Wanted | None = None
-        self.ends: dict[tuple[str, str], int] | None = None
-        """Where each stream ends, if its last line is to be shown even without newline."""
+        self.shows_begun_lines = False
+        """Are the last lines of streams to be shown even without newline?"""
         self.tells_gaps = False
 
     def has_begun_lines(self) -> bool:
@@ -209,10 +209,9 @@ class Reading:
 
     def _is_last(self, window: Window, stream: Stream, end: int) -> bool:
         """Is what is carried the end of its stream, and no end of a run that is told of later?"""
-        key = (stream.instance, stream.name)
-        if self.ends is None or not stream.carry or self.ends.get(key) != end:
+        if not self.shows_begun_lines or not stream.carry or end < stream.segments.end(end):
             return False
-        return end not in borders_after(self._index, key, window.start)
+        return end not in borders_after(self._index, (stream.instance, stream.name), window.start)
 
     def _gap(self, found: list[Item], window: Window, stream: Stream, offset: int) -> None:
         """What lay before this offset is gone."""

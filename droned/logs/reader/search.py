@@ -6,7 +6,7 @@ looked for in the whole chunk itself. Only what is left is tried line by line.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from droned.logs.reader.question import BadQuestion
 
@@ -16,6 +16,9 @@ _CODE = re.compile(rb"(?<!\\)(?:\\\\)*\\[xuUN0-9]")
 """The beginning of a character given by its code, whose digits stand for no text."""
 _WITHIN_A_LINE = frozenset(b"wdSb")
 """Letters after a backslash of which no newline can come."""
+_SAMPLE_BYTES = 64 * 1024
+_SPARSE_BYTES = 500
+"""Where literals are nearer to each other than this, a look at each line is no slower."""
 
 
 class Search:
@@ -32,8 +35,8 @@ class Search:
             self._whole = re.compile(source, flags | re.MULTILINE) if within_a_line else None
         except (re.error, OverflowError, RecursionError) as error:
             raise BadQuestion(f"cannot search for {text!r}: {error}") from error
-        literals = needed_literals(source)
-        self._literals = [literal.lower() for literal in literals] if ignore_case else literals
+        needed = needed_literals(source)
+        self._literals = [[text.lower() for text in some] for some in needed] if ignore_case else needed
         self._ignores_case = ignore_case
         self._inverted = is_inverted
 
@@ -58,18 +61,27 @@ class Search:
             yield from every_line(text, at, end)
 
     def _matching(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-        if self._literals:
+        sought = text.lower() if self._ignores_case and self._literals else text
+        sample = min(end, start + _SAMPLE_BYTES)
+        if len(self._literals) > 1 and sample < end:
+            self._literals = [min(self._literals, key=lambda some: _count(sought, some, start, sample))]
+        literals = self._literals[0] if self._literals else ()
+        if literals and _count(sought, literals, start, sample) * _SPARSE_BYTES < sample - start:
             search = self._expression.search
-            for begin, stop in self._with_literals(text, start, end):
+            for begin, stop in self._with_literals(sought, literals, start, end):
                 if search(text[begin:stop]):
                     yield begin, stop
         elif self._whole is not None:
             yield from self._hits(self._whole, text, start, end)
         else:
-            search = self._expression.search
-            for begin, stop in every_line(text, start, end):
-                if search(text[begin:stop]):
-                    yield begin, stop
+            yield from self._one_by_one(text, start, end)
+
+    def _one_by_one(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+        search = self._expression.search
+        for line in text[start:end].split(b"\n")[:-1]:
+            if search(line):
+                yield start, start + len(line)
+            start += len(line) + 1
 
     def _hits(self, whole: re.Pattern[bytes], text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         search, at = whole.search, start
@@ -80,13 +92,18 @@ class Search:
             yield text.rfind(b"\n", start, hit.start()) + 1 or start, stop
             at = stop + 1
 
-    def _with_literals(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-        sought = text.lower() if self._ignores_case else text
-        if len(self._literals) == 1:
-            yield from _lines_with(sought, self._literals[0], start, end)
+    def _with_literals(
+        self, sought: bytes, literals: Sequence[bytes], start: int, end: int
+    ) -> Iterator[tuple[int, int]]:
+        if len(literals) == 1:
+            yield from _lines_with(sought, literals[0], start, end)
             return
-        found = {line for literal in self._literals for line in _lines_with(sought, literal, start, end)}
+        found = {line for literal in literals for line in _lines_with(sought, literal, start, end)}
         yield from sorted(found)
+
+
+def _count(text: bytes, literals: Sequence[bytes], start: int, end: int) -> int:
+    return sum(text.count(literal, start, end) for literal in literals)
 
 
 def every_line(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -122,59 +139,89 @@ def may_match_newline(source: bytes) -> bool:
     return False
 
 
-def needed_literals(source: bytes) -> list[bytes]:
-    """Texts of which each match has at least one; empty where none can be told.
+def needed_literals(source: bytes) -> list[list[bytes]]:
+    """Sets of texts: each match has at least one text of every set. Best first; none where none can be told.
 
-    One of each alternative: the longest run of plain characters outside of groups and sets.
+    A set is one run of plain characters that stands outside of groups, or the alternatives of a group or of
+    the whole, where each has such a run.
     """
-    if b"(?" in source or _CODE.search(source):
+    if b"(?" in source:
         return []
-    longest: list[bytes] = []
-    for runs in _plain_runs(source):
-        best = max(runs, key=len, default=b"")
-        if len(best) < 2 or b"\n" in best:
-            return []
-        longest.append(best)
-    return longest
+    alternatives = list(_alternatives(source))
+    if len(alternatives) > 1:
+        longest = [max(runs, key=_worth, default=[b""]) for runs in alternatives]
+        found = [[text for some in longest for text in some]]
+    else:
+        found = sorted(alternatives[0], key=_worth, reverse=True)
+    return [some for some in found if _worth(some) >= 2]
 
 
-def _plain_runs(source: bytes) -> Iterator[list[bytes]]:
-    """For each alternative, its runs of plain characters that every match has."""
-    runs: list[bytes] = []
+def _worth(texts: list[bytes]) -> int:
+    """The length of the shortest; 0 where one can be of two lines."""
+    return 0 if any(b"\n" in text for text in texts) else min(map(len, texts))
+
+
+def _alternatives(source: bytes) -> Iterator[list[list[bytes]]]:
+    """For each alternative, the sets of texts of which every match has one."""
+    sets: list[list[bytes]] = []
     run = bytearray()
-    depth, at, length = 0, 0, len(source)
+    at, length = 0, len(source)
     while at < length:
-        byte = source[at]
-        plain = -1
-        step = 1
+        byte, plain, step, group = source[at], -1, 1, None
         if byte == 0x5C:  # a backslash
             after = source[at + 1]
             plain = -1 if chr(after).isalnum() or after >= 0x80 else after
-            step = 2
-        elif byte == 0x5B:  # a set
+            step = _length_of_escape(source, at)
+        elif byte == 0x5B:
             step = _length_of_set(source, at)
         elif byte == 0x28:
-            depth += 1
-        elif byte == 0x29:
-            depth -= 1
-        elif byte == 0x7C and depth == 0:
-            runs.append(bytes(run))
-            yield runs
-            runs, run = [], bytearray()
+            step = _length_of_group(source, at)
+            group = source[at + 1 : at + step - 1]
+        elif byte == 0x7C:
+            yield [*sets, [bytes(run)]]
+            sets, run = [], bytearray()
             at += 1
             continue
         elif byte not in _SPECIAL:
             plain = byte
         at += step
-        if plain >= 0 and depth == 0 and not (at < length and source[at] in _OPTIONAL):
+        is_needed = not (at < length and source[at] in _OPTIONAL)
+        if plain >= 0 and is_needed:
             run.append(plain)
             continue
-        runs.append(bytes(run))
+        sets.append([bytes(run)])
         run = bytearray()
+        if group is not None and is_needed and not _SPECIAL.intersection(group) - {0x7C}:
+            sets.append(group.split(b"|"))
         if at < length and source[at] == 0x7B:  # the inside of {2,3} is no text
             at = source.find(b"}", at) if b"}" in source[at:] else length
-    runs.append(bytes(run))
-    yield runs
+    yield [*sets, [bytes(run)]]
+
+
+def _length_of_group(source: bytes, at: int) -> int:
+    depth, place = 0, at
+    while place < len(source):
+        byte = source[place]
+        if byte == 0x5C:
+            place += 2
+            continue
+        if byte == 0x5B:
+            place += _length_of_set(source, place)
+            continue
+        depth += (byte == 0x28) - (byte == 0x29)
+        place += 1
+        if depth == 0:
+            break
+    return place - at
+
+
+def _length_of_escape(source: bytes, at: int) -> int:
+    if source[at + 1] == 0x78:  # \\xff
+        return 4
+    digits = 0
+    while digits < 3 and source[at + 1 + digits : at + 2 + digits].isdigit():
+        digits += 1
+    return 1 + max(1, digits)
 
 
 def _length_of_set(source: bytes, at: int) -> int:

@@ -15,7 +15,7 @@ _STEP = 1024 * 1024
 class Segments:
     """Reads one stream by its offsets; what has been deleted is left out."""
 
-    __slots__ = ("_folder", "_open", "_opened", "_starts", "stream")
+    __slots__ = ("_end", "_folder", "_open", "_opened", "_starts", "stream")
 
     def __init__(self, folder: str, stream: str, opened: "dict[Segments, None]") -> None:
         self._folder = folder
@@ -23,6 +23,7 @@ class Segments:
         self.stream = stream
         self._open: Raw | Compressed | None = None
         self._starts: list[int] | None = None
+        self._end = 0
 
     def starts(self, *, again: bool = False) -> list[int]:
         """The first offset of each segment that there is, ascending."""
@@ -86,6 +87,12 @@ class Segments:
             if stop > start:
                 spans.append((start, stop, time_us))
         return spans
+
+    def end(self, least: int) -> int:
+        """The offset behind the last byte, looked up anew when it was no more than `least`."""
+        if self._end <= least and (starts := self.starts(again=True)):
+            self._end = starts[-1] + self._measure(starts[-1])[0]
+        return self._end
 
     def kept_from(self, end: int | None) -> int:
         """The first offset that is kept; `end` where nothing is kept before it."""

@@ -7,7 +7,6 @@ all of the index comes first, ordered by the times of its segments.
 
 from bisect import bisect_right
 
-from droned.logs.format import FACT
 from droned.logs.reader.blocks import Blocks, Fact
 from droned.logs.reader.extents import Extents
 from droned.logs.reader.index import Index, streams_told
@@ -167,11 +166,9 @@ class Walk:
             return
         if len(numbers) <= _FEW:
             for number, stream in numbers.items():
-                if blocks.has_number(number, first, last):
-                    for tick in range(first, last):
-                        for position, length in blocks.pairs_of(number, tick):
-                            page.of(stream).add(length, position, blocks.times[tick])
-                            stream.offset += length
+                for tick, position, length in blocks.pairs_of(number, first, last):
+                    page.of(stream).add(length, position, blocks.times[tick])
+                    stream.offset += length
             return
         for tick in range(first, last):
             position, time_us = blocks.positions[tick], blocks.times[tick]
@@ -184,20 +181,25 @@ class Walk:
 
     def _pass_by(self, blocks: Blocks, first: int, last: int) -> None:
         """Go over these blocks and know only how far streams come in them."""
+        at = first
+        for number in [*blocks.fact_numbers(first, last), last]:
+            if at < number:
+                self._pass_by_ticks(blocks, at, number)
+            if number < last and (fact := blocks.fact(number)):
+                self._take(Page(fact.position), fact)
+            at = number + 1
+
+    def _pass_by_ticks(self, blocks: Blocks, first: int, last: int) -> None:
         numbers = self._numbers
+        if len(numbers) <= _FEW:
+            for number, stream in numbers.items():
+                stream.offset += sum(length for _tick, _end, length in blocks.pairs_of(number, first, last))
+            return
         for tick in range(first, last):
-            if blocks.kinds[tick] == FACT:
-                if fact := blocks.fact(tick):
-                    self._take(Page(fact.position), fact)
-            elif len(numbers) <= _FEW:
-                for number, stream in numbers.items():
-                    for _position, length in blocks.pairs_of(number, tick):
-                        stream.offset += length
-            else:
-                for number, length in blocks.pairs(tick):
-                    found = numbers.get(number)
-                    if found is not None:
-                        found.offset += length
+            for number, length in blocks.pairs(tick):
+                found = numbers.get(number)
+                if found is not None:
+                    found.offset += length
 
     def _take(self, page: Page, fact: Fact) -> None:
         kind = fact.told.get("fact")
