@@ -10,13 +10,14 @@ from droned.logs.control import Control
 from droned.logs.derived import Derived
 from droned.logs.format import INDEX, STREAMS
 from droned.logs.guardian_link import GuardianLink
-from droned.logs.index import Index, StreamRow, read_index
+from droned.logs.index import Index, StreamRow
 from droned.logs.loop import Loop
 from droned.logs.mover import Mover
 from droned.logs.policy import Policy, PolicyError, default_policy, policy_in
 from droned.logs.requests import Requests
 from droned.logs.shelf import Shelf
 from droned.logs.streams import FOLDER_MODE, Instance, Pipe, Segment, Stream, is_instance
+from droned.logs.told import read_index
 
 
 class Capture:
@@ -25,7 +26,6 @@ class Capture:
     __slots__ = (
         "_by_name",
         "_derived",
-        "_first_us",
         "_next_number",
         "_own_pipes",
         "compressing",
@@ -48,9 +48,8 @@ class Capture:
         self._by_name: dict[str, Pipe] = {}
         self._next_number = 1
         self._own_pipes = 0
-        self._first_us = 0
         os.makedirs(f"{folder}/{INDEX}", FOLDER_MODE, exist_ok=True)
-        self.index = Index(f"{folder}/{INDEX}", self._rows)
+        self.index = Index(f"{folder}/{INDEX}", self._rows, self._runs)
         self.compressing = Compressing(loop, self._compressed)
         self.shelf = Shelf(self.streams, self.index, self._rotate, self.compressing.add)
         self.mover = Mover(loop, self.index, self.shelf)
@@ -95,7 +94,6 @@ class Capture:
     def _recover(self) -> None:
         told = read_index(self.index.folder)
         self._next_number = told.next_number
-        self._first_us = told.first_us if len(told.files) > 1 else 0
         self.index.go_on(told.files, told.position)
         found = recovery.folders(self.folder)
         now = time.time()
@@ -156,6 +154,11 @@ class Capture:
     def _rows(self) -> list[StreamRow]:
         return [_row(stream) for stream in self.streams.values()]
 
+    def _runs(self) -> dict[str, int]:
+        return {
+            name: instance.began_run for name, instance in self.instances.items() if instance.began_run >= 0
+        }
+
     def _has_place(self) -> bool:
         return os.path.exists(f"{self.folder}/{INDEX}")
 
@@ -213,8 +216,6 @@ class Capture:
             return
         instance.began_run = run
         instance.began_at = at
-        if 0 < at * 1_000_000 < self._first_us:
-            return  # it was told in a file of the index before the last one
         offsets = instance.offsets()
         for stream in instance.streams:
             stream.run_start = stream.offset

@@ -6,16 +6,14 @@ name before the raw one goes. A segment that cannot be compressed is left as it 
 
 import os
 import sys
-import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from droned.logs import kernel
+from droned.logs.format import MEMBER_TEXT_BYTES, gzip_member
 from droned.logs.recovery import TEMPORARY
 
 _LEVEL = 2
-_GZIP = 31
-_PIECE_BYTES = 1024 * 1024
 _KILL = 9
 _PRIORITY = 19
 
@@ -26,10 +24,8 @@ def compress(path: str) -> bool:
     part = f"{target}{TEMPORARY}"
     try:
         with open(path, "rb", buffering=0) as source, open(part, "wb", buffering=0, opener=_opener) as file:
-            squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-            while piece := source.read(_PIECE_BYTES):
-                _write(file.fileno(), squeeze.compress(piece))
-            _write(file.fileno(), squeeze.flush())
+            while piece := source.read(MEMBER_TEXT_BYTES):
+                _write(file.fileno(), gzip_member(piece, _LEVEL))
             status = os.fstat(source.fileno())
             os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
             os.fsync(file.fileno())

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 
 from droned.logs import log
 from droned.logs.format import PACKET_BYTES
+from droned.logs.formats import DERIVED
 from droned.logs.loop import READ, Loop
+from droned.logs.output import save_place
 from droned.logs.streams import Stream
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "formatter.py")
@@ -55,14 +57,16 @@ class Derived:
                 start,
             ]
             if row != known:
+                if policy.format != "raw":
+                    _begin_at(stream)
                 self._rows[stream.number] = row
                 changed.append(row)
         if not changed:
             return
-        if self._sock is None:
-            self._begin()
-        else:
+        if self._pid:
             self._send(changed)
+        else:
+            self._begin()
 
     def moved(self) -> None:
         """Something was captured, and the index tells of it."""
@@ -77,11 +81,14 @@ class Derived:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+        if self._pid:
             os.waitpid(self._pid, 0)
 
     def _begin(self) -> None:
+        if self._pid:
+            return
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-S", "-E", _PROGRAM, self._folder]
+        command = [sys.executable, "-I", "-S", "-E", _PROGRAM, str(os.getpid()), self._folder]
         actions = [(os.POSIX_SPAWN_DUP2, its.fileno(), 0)]
         try:
             self._pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions)
@@ -114,7 +121,18 @@ class Derived:
         self._loop.unwatch(self._pidfd)
         os.close(self._pidfd)
         os.waitpid(self._pid, 0)
+        self._pid = 0
         if self._sock is not None:
             self._sock.close()
             self._sock = None
         self._loop.alarm("formats", time.monotonic() + _AGAIN_S, self._begin)
+
+
+def _begin_at(stream: Stream) -> None:
+    """Have the file of a stream in its format begin here, unless it has begun."""
+    path = f"{stream.instance.folder}/{stream.name}.{DERIVED[stream.policy.format]}"
+    try:
+        if not os.path.exists(f"{path}.at"):
+            save_place(path, stream.offset, 0)
+    except OSError as error:
+        log.say(f"cannot write {path}.at: {error.strerror}")

@@ -1,4 +1,4 @@
-"""`python -I -S -E …/droned/logs/formatter.py FOLDER`: writes lines in other formats, beside segments.
+"""`python -I -S -E …/droned/logs/formatter.py PARENT_PID FOLDER`: writes lines in other formats.
 
 Standard input is a socket: which streams it is about, and a packet whenever
 there is something new; the end of it is ours. A line has the time of the tick
@@ -18,14 +18,15 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from droned.logs import log
+from droned.logs import kernel, log
 from droned.logs.format import FACT, INDEX, PACKET_BYTES, TICK, blocks, index_name, index_named
-from droned.logs.index import first_streams
 from droned.logs.output import Output, RawBytes
+from droned.logs.told import first_streams
 
 _BATCH_BYTES = 1024 * 1024
 _REST_S = 0.1
 _PRIORITY = 5
+_KILL = 9
 
 
 class Formatter:
@@ -138,7 +139,8 @@ class Formatter:
 def main() -> None:
     """The program."""
     os.nice(_PRIORITY)
-    formatter = Formatter(sys.argv[1])
+    kernel.die_with_parent(int(sys.argv[1]), _KILL)  # two of them would write to the same files
+    formatter = Formatter(sys.argv[2])
     poll = select.poll()
     poll.register(0, select.POLLIN)
     more = False

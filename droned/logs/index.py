@@ -11,14 +11,11 @@ from typing import Any
 
 from droned.logs import log
 from droned.logs.format import (
-    FACT,
     INDEX_FILE_BYTES,
     TICK,
-    Block,
     blocks,
     fact_block,
     index_name,
-    index_named,
     tick_block,
 )
 
@@ -32,7 +29,7 @@ StreamRow = list[Any]
 
 
 class Index:
-    """The writer. `streams` gives the rows with which every file begins."""
+    """The writer. `streams` and `runs` give that with which every file begins."""
 
     __slots__ = (
         "_count",
@@ -40,6 +37,7 @@ class Index:
         "_number",
         "_pairs",
         "_retry_at",
+        "_runs",
         "_said",
         "_size",
         "_streams",
@@ -51,9 +49,12 @@ class Index:
         "position",
     )
 
-    def __init__(self, folder: str, streams: Callable[[], list[StreamRow]]) -> None:
+    def __init__(
+        self, folder: str, streams: Callable[[], list[StreamRow]], runs: Callable[[], dict[str, int]]
+    ) -> None:
         self.folder = folder
         self._streams = streams
+        self._runs = runs
         self.files: list[tuple[int, int]] = []
         """First position and size of each file, oldest first; the size of the last one is in `size_bytes`."""
         self.position = 0
@@ -185,8 +186,7 @@ class Index:
             return  # nothing was captured since: one file cannot have the name of another
         path = f"{self.folder}/{index_name(position)}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
-        rows = self._rows_before()
-        head = fact_block(time.time_ns() // 1000, position, {"fact": "streams", "streams": rows})
+        head = fact_block(time.time_ns() // 1000, position, self._first_fact())
         try:
             if os.write(fd, head) != len(head):
                 raise OSError(28, "No space left on device")
@@ -203,18 +203,22 @@ class Index:
     def _first_waiting(self) -> int:
         return next(blocks(self._waiting[0])).position
 
-    def _rows_before(self) -> list[StreamRow]:
-        """The rows of all streams, less what waits to be told."""
+    def _first_fact(self) -> dict[str, Any]:
+        """All streams and runs, less what waits to be told."""
         after: dict[int, int] = {}
+        runs = self._runs()
         for text in self._waiting:
             for block in blocks(text):
                 if block.kind == TICK:
                     for number, count in block.pairs():
                         after[number] = after.get(number, 0) + count
-        return [
+                elif (fact := block.fact())["fact"] == "began":
+                    runs.pop(fact["instance"], None)
+        rows = [
             [number, instance, stream, offset - after.get(number, 0)]
             for number, instance, stream, offset in self._streams()
         ]
+        return {"fact": "streams", "streams": rows, "runs": runs}
 
     def _write(self, content: bytes) -> None:
         count = os.write(self._fd, content)
@@ -236,96 +240,3 @@ def _parts(count: int) -> Iterable[int]:
         yield _MOST_IN_PAIR
         count -= _MOST_IN_PAIR
     yield count
-
-
-# ---- what it tells after a start
-
-
-class Told:
-    """What the index tells of before: its files, how far all came, which runs began and ended last."""
-
-    __slots__ = ("began", "ended", "files", "first_us", "next_number", "position", "streams")
-
-    def __init__(self) -> None:
-        self.files: list[tuple[int, int]] = []
-        self.position = 0
-        self.streams: dict[int, StreamRow] = {}
-        self.next_number = 1
-        self.began: dict[str, dict[str, Any]] = {}
-        self.ended: dict[str, dict[str, Any]] = {}
-        self.first_us = 0
-
-
-def read_index(folder: str) -> Told:
-    """Read the last file of the index that has a whole first block; files after it are deleted.
-
-    A torn end of it is left out of its size.
-    """
-    told = Told()
-    starts = sorted(start for name in os.listdir(folder) if (start := index_named(name)) is not None)
-    while starts:
-        path = f"{folder}/{index_name(starts[-1])}"
-        with open(path, "rb", buffering=0) as file:
-            content = file.readall()
-        size = _read(content, told)
-        if size:
-            told.files = [(start, _size(folder, start)) for start in starts[:-1]] + [(starts[-1], size)]
-            break
-        os.unlink(path)
-        starts.pop()
-    return told
-
-
-def _size(folder: str, start: int) -> int:
-    return os.stat(f"{folder}/{index_name(start)}").st_size
-
-
-def _read(content: bytes, told: Told) -> int:
-    """Take in the blocks of a file; where the last whole one ends, 0 where it does not begin as it has to."""
-    counts: dict[int, int] = {}
-    last: Block | None = None
-    for last in blocks(content):
-        if last.kind == TICK:
-            for number, count in last.pairs():
-                counts[number] = counts.get(number, 0) + count
-        elif last.kind == FACT:
-            _take_fact(last.fact(), told, counts)
-        if not told.first_us:
-            if last.kind != FACT or not content.startswith(
-                b'{"fact":"streams"', last.end - len(last.payload)
-            ):
-                return 0
-            told.first_us = last.time_us
-    if last is None:
-        return 0
-    told.position = last.position + (sum(count for _, count in last.pairs()) if last.kind == TICK else 0)
-    for number, count in counts.items():
-        if number in told.streams:
-            told.streams[number][3] += count
-    return last.end
-
-
-def _take_fact(fact: dict[str, Any], told: Told, counts: dict[int, int]) -> None:
-    match fact.get("fact"):
-        case "streams":
-            for row in fact["streams"]:
-                told.streams[row[0]] = list(row)
-                counts.pop(row[0], None)
-                told.next_number = max(told.next_number, row[0] + 1)
-        case "began":
-            told.began[fact["instance"]] = fact
-        case "ended":
-            told.ended[fact["instance"]] = fact
-
-
-def first_streams(folder: str, start: int) -> dict[tuple[str, str], int]:
-    """How far each stream had come at the beginning of a file. Raises OSError, ValueError."""
-    with open(f"{folder}/{index_name(start)}", "rb", buffering=0) as file:
-        content = file.read(256 * 1024)
-        first = next(blocks(content), None)
-        if first is None:
-            content += file.read()
-            first = next(blocks(content), None)
-    if first is None or first.kind != FACT:
-        raise ValueError(f"cannot find the streams in {index_name(start)}")
-    return {(row[1], row[2]): row[3] for row in first.fact()["streams"]}

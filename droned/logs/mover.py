@@ -33,6 +33,8 @@ _HOT_BYTES = 16 * 1024
 _FEW_HOT = 8
 _ENLARGE_AFTER = 64
 _PAUSE_S = 0.00015
+_MOST_IDLE = 3
+"""So often a busy pipe may give little, after pauses that double, before it is left to the tick."""
 _MOST_EVENTS = 4096
 _TICKS = ((400, 0.1), (100, 0.05), (0, 0.02))
 """Streams that gave something, and after how many seconds they are asked again."""
@@ -122,7 +124,7 @@ class Mover:
     # ---- passes
 
     def turn(self) -> bool:
-        """Make a pass, and write the index if it is time; True when something was captured or ended."""
+        """Make a pass, and write the index if it is time; True when there is something new to tell."""
         now = time.monotonic()
         if now < self._asked_at and self._hot and not self._rest:
             self._drain_hot(self._asked_at)
@@ -142,7 +144,8 @@ class Mover:
 
     def _after_pass(self, now: float, count: int) -> bool:
         moved, self._moved = self._moved, False
-        if moved or self._index.is_behind:
+        is_new = moved or self._index.is_behind
+        if is_new:
             self._index.flush(now)
         if count:
             for least, tick_s in _TICKS:
@@ -161,7 +164,7 @@ class Mover:
             self._arm(True)
         if moved:
             self._shelf.check(time.time())
-        return moved or bool(self.ended)
+        return is_new or bool(self.ended)
 
     def _arm(self, is_armed: bool) -> None:
         """Whether the loop is to wake as soon as a pipe has something."""
@@ -189,7 +192,7 @@ class Mover:
         while hot and left > 0 and time.monotonic() < until:
             most = _ALONE_BYTES if len(hot) == 1 else _PIPE_BYTES
             still: list[Pipe] = []
-            is_full = False
+            idle = _MOST_IDLE
             for number, pipe in enumerate(hot):
                 if left <= 0:
                     still = hot[number:] + still
@@ -197,14 +200,22 @@ class Mover:
                 count = self.take(pipe, most)
                 left -= count
                 if count >= _HOT_BYTES:
-                    still.append(pipe)
-                    is_full |= count >= _PIPE_BYTES
+                    pipe.idle = 0
                     pipe.hot += 1
                     if few and pipe.hot == _ENLARGE_AFTER:
                         kernel.enlarge(pipe.fd, _ALONE_BYTES)
+                    if count >= _PIPE_BYTES:
+                        idle = -1
+                else:
+                    pipe.idle += 1
+                    if pipe.idle > _MOST_IDLE:
+                        pipe.idle = 0
+                        continue
+                still.append(pipe)
+                idle = min(idle, pipe.idle)
             hot = still
-            if hot and not is_full:
-                time.sleep(_PAUSE_S)
+            if hot and idle >= 0:
+                time.sleep(_PAUSE_S * (1 << idle))
         self._hot = hot
 
     # ---- one pipe

@@ -3,6 +3,7 @@
 import json
 import os
 import zlib
+from typing import Any
 
 from droned.logs.format import SegmentName, segment_name, segment_named
 from droned.logs.formats import DERIVED, STAMPED, as_json, stamped
@@ -10,7 +11,6 @@ from droned.logs.streams import FILE_MODE, make_folder, read_piece
 
 _LONGEST_LINE = 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
-_GZIP = 31
 
 
 class RawBytes:
@@ -22,7 +22,7 @@ class RawBytes:
         self.folder = folder
         self.stream = stream
         self._names: list[SegmentName] = []
-        self._opened: tuple[int, bytes] | None = None
+        self._opened: tuple[int, Any] | None = None
 
     def read(self, begin: int, end: int) -> tuple[int, bytes]:
         """The first bytes from `begin` on that are there, and where they begin; none from `end` on."""
@@ -56,13 +56,20 @@ class RawBytes:
         path = f"{self.folder}/{segment_name(self.stream, name.start, is_compressed=name.is_compressed)}"
         if not name.is_compressed:
             return read_piece(path, begin, end)
+        import gzip  # only who has fallen far behind reads what is compressed
+
         if self._opened is None or self._opened[0] != name.start:
+            if self._opened is not None:
+                self._opened[1].close()
             try:
-                with open(path, "rb", buffering=0) as file:
-                    self._opened = (name.start, zlib.decompress(file.readall(), _GZIP))
-            except (OSError, zlib.error):
+                self._opened = (name.start, gzip.open(path))  # noqa: SIM115  # kept for the next piece
+            except OSError:
                 return b""
-        return self._opened[1][begin:end]
+        try:
+            self._opened[1].seek(begin)
+            return self._opened[1].read(end - begin)
+        except (OSError, EOFError, zlib.error):
+            return b""
 
 
 class Output:
@@ -152,13 +159,7 @@ class Output:
         """Say how far it is, if that has changed."""
         if not self._is_changed:
             return
-        state = f"{self._path}.at"
-        fd = os.open(f"{state}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-        try:
-            os.write(fd, json.dumps({"raw": self.done, "size": self._size}).encode("ascii"))
-        finally:
-            os.close(fd)
-        os.replace(f"{state}.new", state)
+        save_place(self._path, self.done, self._size)
         self._is_changed = False
 
     def _saved(self, start: int) -> tuple[int, int]:
@@ -183,3 +184,15 @@ class Output:
         self._size = 0
         self._is_changed = True
         self.save()
+
+
+def save_place(path: str, raw: int, size: int) -> None:
+    """Say beside `path` how far the stream was read, and how much of `path` counts. Raises OSError."""
+    make_folder(os.path.dirname(path))
+    fresh = f"{path}.at.new"
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.write(fd, json.dumps({"raw": raw, "size": size}).encode("ascii"))
+    finally:
+        os.close(fd)
+    os.replace(fresh, f"{path}.at")

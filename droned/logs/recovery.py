@@ -7,13 +7,20 @@ told now. Of compressions that were cut short, the raw segment is what counts.
 
 import os
 
-from droned.logs.format import INDEX, SegmentName, link_name, segment_name, segment_named
-from droned.logs.index import Told
+from droned.logs.format import (
+    INDEX,
+    MEMBER_HEADER_BYTES,
+    SegmentName,
+    gzip_member_sizes,
+    link_name,
+    segment_name,
+    segment_named,
+)
 from droned.logs.streams import Instance, Segment, Stream, is_instance, point
+from droned.logs.told import Told
 
 TEMPORARY = ".part"
 """What the file of a compression ends with while it is written."""
-_LENGTH_BYTES = 4
 
 
 class Found:
@@ -67,21 +74,31 @@ def _streams_in(folder: str, files: list[str]) -> dict[str, Found]:
         path = f"{folder}/{segment_name(stream, last.start, is_compressed=last.is_compressed)}"
         status = os.stat(path)
         found.written_at = status.st_mtime
-        found.last_bytes = _length_in(path) if last.is_compressed else status.st_size
+        found.last_bytes = -1 if last.is_compressed else status.st_size
     return streams
 
 
-def _length_in(path: str) -> int:
-    """How many bytes are in a compressed segment (RFC 1952: modulo 4 GiB)."""
+def _text_bytes(path: str) -> int:
+    """How many bytes are in a compressed segment."""
+    size = at = 0
     with open(path, "rb", buffering=0) as file:
-        file.seek(-_LENGTH_BYTES, os.SEEK_END)
-        return int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        while sizes := gzip_member_sizes(file.read(MEMBER_HEADER_BYTES)):
+            at += sizes[0]
+            size += sizes[1]
+            file.seek(at)
+    return size
 
 
 def take_in(stream: Stream, found: Found, now: float) -> list[Segment]:
     """Have `stream`, whose offset is what the index knows, go on where its files end; what is done with."""
     last = found.names[-1]
-    end = last.start + found.last_bytes
+    if not last.is_compressed:
+        end = last.start + found.last_bytes
+    elif stream.offset > last.start:
+        end = stream.offset  # long done with: the index knows where it ended
+    else:
+        file = segment_name(stream.name, last.start, is_compressed=True)
+        end = last.start + _text_bytes(f"{stream.instance.folder}/{file}")
     is_open = not last.is_compressed and end >= stream.offset
     done = found.names[:-1] if is_open else found.names
     kept: list[Segment] = []
@@ -113,13 +130,14 @@ def _put_link_right(stream: Stream) -> None:
 
 def runs_of(instance: Instance, told: Told) -> None:
     """What the index tells of the last runs of an instance."""
+    instance.began_run = told.runs.get(instance.name, -1)
     began, ended = told.began.get(instance.name), told.ended.get(instance.name)
     if ended is not None:
         instance.ended_run = ended["run"]
         _begin_at(instance, ended["offsets"])
     if began is not None:
-        instance.began_run = began["run"]
         instance.began_at = began["at"]
+        instance.began_run = max(instance.began_run, began["run"])
         _begin_at(instance, began["offsets"])
 
 

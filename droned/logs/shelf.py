@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterable
 
 from droned.logs import log, retention
-from droned.logs.index import Index, first_streams
+from droned.logs.index import Index
 from droned.logs.streams import Segment, Stream, delete_beside
+from droned.logs.told import first_streams
 
 _AGE_EVERY_S = 60.0
 _SLICE = 200

@@ -200,12 +200,13 @@ class Stream:
 class Pipe:
     """The read end of one pipe. `name` is what guardian and we call it by; `is_own` where it is the daemon's.
 
+    `hot` counts how often it gave much, `idle` how often little since then.
     `left` has bytes that were read but not written, where there is no splice;
     `is_away` says that it is not looked at, because the disk is full and its
     program is to wait.
     """
 
-    __slots__ = ("at", "fd", "hot", "is_away", "is_own", "left", "name", "run", "stream")
+    __slots__ = ("at", "fd", "hot", "idle", "is_away", "is_own", "left", "name", "run", "stream")
 
     def __init__(self, fd: int, name: str, stream: Stream, run: int, at: float, *, is_own: bool) -> None:
         self.fd = fd
@@ -216,6 +217,7 @@ class Pipe:
         self.is_own = is_own
         self.is_away = False
         self.hot = 0
+        self.idle = 0
         self.left = b""
 
 
