@@ -6,10 +6,13 @@ gets some lines twice.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection
+
+import msgspec
+
+from droned.models.sinks import SinkPlace
 
 _FILE = re.compile(r"forward-([a-z0-9][a-z0-9._-]*)\.json")
 
@@ -20,22 +23,21 @@ class SinkPositions:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def read(self, name: str) -> int | None:
-        """The position of a sink; None when none is known."""
+    def read(self, name: str) -> SinkPlace | None:
+        """Where a sink is; None when that is not known."""
         try:
-            with open(self._path(name), encoding="ascii") as file:
-                found = json.load(file)
+            with open(self._path(name), "rb") as file:
+                place = msgspec.json.decode(file.read(), type=SinkPlace)
         except (OSError, ValueError):
             return None
-        position = found.get("position") if isinstance(found, dict) else None
-        return position if isinstance(position, int) and position >= 0 else None
+        return place if place.position is None or place.position >= 0 else None
 
-    def write(self, name: str, position: int) -> None:
-        """Remember the position of a sink. Raises OSError."""
+    def write(self, name: str, place: SinkPlace) -> None:
+        """Remember where a sink is. Raises OSError."""
         os.makedirs(self._folder, mode=0o755, exist_ok=True)
         path = self._path(name)
-        with open(f"{path}.new", "w", encoding="ascii") as file:
-            json.dump({"position": position}, file)
+        with open(f"{path}.new", "wb") as file:
+            file.write(msgspec.json.encode(place))
         os.replace(f"{path}.new", path)
 
     def forget_all_but(self, names: Collection[str]) -> None:

@@ -81,6 +81,14 @@ class Sink(Struct, frozen=True, kw_only=True):
     """Whose lines it gets; None is all, droned's own log too."""
 
 
+class SinkPlace(Struct, frozen=True):
+    """How far a sink is: up to a position, or, while it has taken nothing yet, from a moment on."""
+
+    position: int | None
+    since: float
+    """Wall seconds; of no meaning once there is a position."""
+
+
 class SinkFailed(Exception):
     """A sink did not take what it was sent; it is sent again, not before `retry_after_s` if that is given."""
 

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 
 from droned.errors import CannotRun, DronedError
 from droned.models.ports import IClock, IPool, ISinkLink, ITimers, Runner
-from droned.models.sinks import Sink, SinkFailed
+from droned.models.sinks import Sink, SinkFailed, SinkPlace
 from droned.protocols.captured import CapturedLine, Pieces, told
 from droned.services.backlog import MOST_BATCH_BYTES, Backlog
 
@@ -54,13 +54,13 @@ class Reader(Protocol):
 
 
 class Positions(Protocol):
-    """Where positions are kept; both calls can block."""
+    """Where it is kept how far sinks are; both calls can block."""
 
-    def read(self, name: str) -> int | None:
-        """The position of a sink; None when none is known."""
+    def read(self, name: str) -> SinkPlace | None:
+        """Where a sink is; None when that is not known."""
         ...
 
-    def write(self, name: str, position: int) -> None:
+    def write(self, name: str, place: SinkPlace) -> None:
         """Remember it. Raises OSError."""
         ...
 
@@ -112,7 +112,7 @@ class Forwarding:
         self._is_paused = False
         self._read_to: int | None = None
         self._taken_to: int | None = None
-        self._saved: int | None = None
+        self._saved: SinkPlace | None = None
         self._save_timer: Any = None
         self._overdue_timer: Any = None
         self._reader_timer: Any = None
@@ -135,9 +135,12 @@ class Forwarding:
 
     async def begin(self) -> None:
         """Go on from where the sink is."""
-        self._saved = self._taken_to = self._read_to = await self._pool.run(
-            self._positions.read, self.sink.name
-        )
+        self._saved = await self._pool.run(self._positions.read, self.sink.name)
+        if self._saved is None:
+            await self._save()  # a daemon that comes before anything was taken begins here as well
+        else:
+            self._taken_to = self._read_to = self._saved.position
+            self._since = self._saved.since
         if not self._is_stopped:
             self._begin_reading()
             self._pumping = Deferred()
@@ -369,12 +372,12 @@ class Forwarding:
         self._run(self._save(), f"remembering how far {self.sink.name} is")
 
     async def _save(self) -> None:
-        position = self._taken_to
-        if position is None or position == self._saved:
+        place = SinkPlace(self._taken_to, self._since)
+        if place == self._saved:
             return
         try:
-            await self._pool.run(self._positions.write, self.sink.name, position)
-            self._saved = position
+            await self._pool.run(self._positions.write, self.sink.name, place)
+            self._saved = place
         except (OSError, DronedError) as error:
             self._warn("cannot remember how far {sink} is: {error}", error=str(error))
 

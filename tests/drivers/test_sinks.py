@@ -21,7 +21,7 @@ from droned.drivers.sink_endpoints import NamedEndpoint
 from droned.drivers.sink_loki import LokiLink
 from droned.drivers.sink_positions import SinkPositions
 from droned.drivers.sink_stream import StreamLink
-from droned.models.sinks import Address, Facility, Sink, SinkFailed, SinkKind
+from droned.models.sinks import Address, Facility, Sink, SinkFailed, SinkKind, SinkPlace
 from droned.protocols import syslog
 from droned.protocols.captured import CapturedLine
 from tests.drivers.receivers import Datagrams, Stream, line, loki, until
@@ -338,20 +338,22 @@ def test_nobody_listens_for_pushes(reactor: Any) -> None:
 # ---- positions
 
 
-def test_positions_are_kept_and_those_of_others_forgotten(tmp_path: Path) -> None:
+def test_places_are_kept_and_those_of_others_forgotten(tmp_path: Path) -> None:
     kept = SinkPositions(str(tmp_path / "logs"))
     assert kept.read("far") is None
     kept.forget_all_but(())
-    for name, position in (("far", 5), ("far", 7), ("other", 1), ("old", 2)):
-        kept.write(name, position)
+    begun = SinkPlace(None, 1.5)
+    for name, place in (("far", begun), ("far", SinkPlace(7, 1.5)), ("other", begun), ("old", begun)):
+        kept.write(name, place)
     kept.forget_all_but(("far", "other"))
-    assert [kept.read(name) for name in ("far", "other", "old")] == [7, 1, None]
+    assert [kept.read(name) for name in ("far", "other", "old")] == [SinkPlace(7, 1.5), begun, None]
     assert sorted(os.listdir(tmp_path / "logs")) == ["forward-far.json", "forward-other.json"]
 
 
 @pytest.mark.parametrize(
-    "content", ["", "7", '{"position": -1}', '{"position": "7"}', '{"position": 7.5}', "\xff"]
+    "content",
+    ["", "7", '{"position": -1, "since": 1}', '{"position": "7", "since": 1}', '{"since": "x"}', "\xff"],
 )
-def test_a_position_that_is_none_is_not_known(tmp_path: Path, content: str) -> None:
+def test_a_place_that_is_none_is_not_known(tmp_path: Path, content: str) -> None:
     (tmp_path / "forward-far.json").write_text(content, "latin-1")
     assert SinkPositions(str(tmp_path)).read("far") is None

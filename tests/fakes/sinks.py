@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from droned.errors import CannotRun
 from droned.models.ports import ISinkLink
-from droned.models.sinks import SinkFailed
+from droned.models.sinks import SinkFailed, SinkPlace
 from droned.protocols.captured import CapturedLine
 
 
@@ -115,17 +115,22 @@ class FakePositions:
     """Remembers in memory; fails while `is_failing`."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, int] = {}
+        self.kept: dict[str, SinkPlace] = {}
         self.writes = 0
         self.is_failing = False
 
-    def read(self, name: str) -> int | None:
-        """The position of a sink."""
+    @property
+    def positions(self) -> dict[str, int | None]:
+        """The position alone, by the name of the sink."""
+        return {name: place.position for name, place in self.kept.items()}
+
+    def read(self, name: str) -> SinkPlace | None:
+        """Where a sink is."""
         return self.kept.get(name)
 
-    def write(self, name: str, position: int) -> None:
+    def write(self, name: str, place: SinkPlace) -> None:
         """Remember it."""
         self.writes += 1
         if self.is_failing:
             raise OSError(28, "No space left on device")
-        self.kept[name] = position
+        self.kept[name] = place

@@ -26,7 +26,9 @@ SINK = Sink(
 class Bench:
     """One forwarding over fakes."""
 
-    def __init__(self, positions: FakePositions | None = None, link: FakeSinkLink | None = None) -> None:
+    def __init__(
+        self, positions: FakePositions | None = None, link: FakeSinkLink | None = None, since: float = 77.0
+    ) -> None:
         self.clock = FakeClock()
         self.link = link or FakeSinkLink()
         self.positions = positions or FakePositions()
@@ -38,7 +40,7 @@ class Bench:
             link=self.link,
             new_reader=self._reader,
             folder="/logs",
-            since=77.0,
+            since=since,
             positions=self.positions,
             pool=InlinePool(),
             timers=self.clock,
@@ -93,10 +95,10 @@ def test_lines_come_in_order_and_the_position_is_remembered_once_a_second(bench:
     for _ in range(4):
         bench.turn()
     assert bench.taken == list(range(1, 251))
-    assert bench.positions.kept == {}
+    assert bench.positions.positions == {"far": None}
     bench.clock.advance(SAVE_S)
-    assert bench.positions.kept == {"far": 250}
-    assert bench.positions.writes == 1
+    assert bench.positions.positions == {"far": 250}
+    assert bench.positions.writes == 2  # the first one says where it began
     assert bench.forwarding.note == "far: 250 lines"
 
 
@@ -114,12 +116,22 @@ def test_one_that_comes_later_goes_on_where_the_sink_is() -> None:
     second.stop()
 
 
+def test_a_sink_that_took_nothing_yet_still_begins_where_it_began() -> None:
+    first = Bench()
+    first.link.is_taking = False
+    first.reader.prints_lines(1, 10)
+    first.stop()
+    second = Bench(positions=first.positions, since=99.0)
+    assert (second.reader.question["after"], second.reader.question["since"]) == (None, 77.0)
+    second.stop()
+
+
 def test_a_sink_that_has_all_is_as_far_as_the_reader(bench: Bench) -> None:
     bench.reader.prints_lines(1, 2)
     bench.reader.prints({"event": "run", "position": 5}, {"event": "caught_up", "position": 9})
     bench.turn()
     bench.clock.advance(SAVE_S)
-    assert bench.positions.kept == {"far": 9}
+    assert bench.positions.positions == {"far": 9}
 
 
 def test_nothing_is_remembered_that_was_not_taken(bench: Bench) -> None:
@@ -127,7 +139,7 @@ def test_nothing_is_remembered_that_was_not_taken(bench: Bench) -> None:
     bench.reader.prints_lines(1, 2)
     bench.reader.prints({"event": "caught_up", "position": 9})
     bench.clock.advance(10 * SAVE_S)
-    assert bench.positions.kept == {}
+    assert bench.positions.positions == {"far": None}
 
 
 def test_a_slow_sink_holds_up_the_reader_and_loses_nothing(bench: Bench) -> None:
@@ -223,7 +235,7 @@ def test_what_is_refused_for_good_is_given_up_and_told_when_it_goes_on(bench: Be
     assert bench.forwarding.note == "far: 0 lines, 3 given up; it refuses what it is sent: 400: no such label"
     bench.clock.advance(OVERDUE_S)
     assert bench.told == ["it refuses what it is sent: 400: no such label"]
-    assert bench.positions.kept == {"far": 3}
+    assert bench.positions.positions == {"far": 3}
     bench.reader.prints_lines(4, 5)
     bench.link.answer(1)
     assert bench.told[-1] == "well"
@@ -314,7 +326,7 @@ def test_a_position_that_cannot_be_written_stops_nothing(bench: Bench) -> None:
     bench.positions.is_failing = False
     bench.reader.prints_lines(2, 2)
     bench.clock.advance(SAVE_S)
-    assert bench.positions.kept == {"far": 2}
+    assert bench.positions.positions == {"far": 2}
 
 
 @pytest.mark.parametrize("moment", ["idle", "sending", "waiting"])
@@ -330,7 +342,7 @@ def test_a_stop_leaves_nothing_behind(moment: str) -> None:
     bench.stop()
     assert bench.link.is_closed
     assert bench.reader.is_killed
-    assert bench.positions.kept == {"far": 1}
+    assert bench.positions.positions == {"far": 1}
 
 
 @given(st.lists(lines), st.lists(st.integers(1, 5)))
