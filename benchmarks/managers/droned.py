@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.managers.base import Manager, Question
+from benchmarks.managers.base import Failed, Manager, Question
 from tests.faults import captured, processes, programs
 from tests.faults.api import Api, Refused, Unanswered
 
@@ -58,17 +58,20 @@ class Droned(Manager):
         return Api(socket=str(self.socket))
 
     def own_pids(self) -> tuple[int, ...]:
-        """Guardian, daemon and, where it captures anything, `droned-logs`."""
+        """Guardian, daemon and `droned-logs`."""
         deadline = time.monotonic() + 20.0
         while True:
             try:
                 status = self.api.daemon()
-                found = (status["guardian_pid"], status["pid"], status.get("logs_pid"))
-                return tuple(int(pid) for pid in found if pid)
+                found = [status["guardian_pid"], status["pid"], status["logs_pid"]]
+                if all(found):
+                    return tuple(map(int, found))
+                if time.monotonic() > deadline:
+                    raise Failed(f"guardian, daemon and droned-logs: not all are there: {found}")
             except (Unanswered, Refused):
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.05)
+            time.sleep(0.05)
 
     def log_files(self, name: str) -> list[Path]:
         """The segments of the stream."""

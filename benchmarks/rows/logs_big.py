@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from benchmarks import observe
@@ -14,19 +13,10 @@ from benchmarks.rows.row import Row
 
 def _measure(series: str) -> Callable[[Manager, Effort], Series]:
     def measure(manager: Manager, effort: Effort) -> Series:
-        """MB/s and CPU seconds a GiB until all is in the files, and what is used after that."""
-        pids = manager.own_pids()
-        observe.become_quiet(pids)
+        """MB/s, and CPU seconds a GiB until all is in the files."""
+        observe.become_quiet(manager.own_pids())
         found = printing.printed(manager, sorted(manager.running))
-        before_s, began = observe.all_cpu_seconds(pids), time.monotonic()
-        observe.become_quiet(pids)
-        after_s = observe.all_cpu_seconds(pids) - before_s
-        return {
-            f"{series}_mb_per_s": [found.mb_per_s],
-            f"{series}_cpu_s": [found.cpu_s_per_gib],
-            f"{series}_after_cpu_s": [after_s / found.bytes * 2**30],
-            f"{series}_after_s": [time.monotonic() - began],
-        }
+        return {f"{series}_mb_per_s": [found.mb_per_s], f"{series}_cpu_s": [found.cpu_s_per_gib]}
 
     return measure
 
@@ -44,16 +34,10 @@ def _figures(series: str, title: str, share: float, times_less_cpu: float) -> tu
         ),
         Figure(
             series=f"{series}_cpu_s",
-            title="the same, CPU until then",
+            title="the same, CPU of the manager's own processes",
             unit="s/GiB",
             target=f"≤ {less}",
             faster_than_supervisord=times_less_cpu,
-        ),
-        Figure(
-            series=f"{series}_after_cpu_s",
-            title="the same, CPU after that (droned compresses)",
-            unit="s/GiB",
-            target="",
         ),
     )
 

@@ -7,11 +7,14 @@ written here a second time, so that reader and harness are not wrong together.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from droned.logs import format as form
+
+_MARK = re.compile(rb"\n?\[droned: ([0-9]+) bytes lost, [a-z ]+\]\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,8 @@ def wrong(logs: Path, mark: str, size: int, printed: int, gaps: Sequence[tuple[i
 
     `mark` is the name that the program was given: its instance, `@` and the
     tag; `printed` is how many bytes it printed; each of `gaps` is an offset and
-    how many bytes were dropped before it, in the order of the offsets.
+    how many bytes were dropped before it, in the order of the offsets. A mark
+    with that number has to stand there, on a line of its own.
     """
     instance = mark.rpartition("@")[0]
     tail = f" {mark} ".encode().ljust(size - 13, b".") + b"\n"
@@ -75,19 +79,24 @@ def wrong(logs: Path, mark: str, size: int, printed: int, gaps: Sequence[tuple[i
                 f"{instance}: {segment.path.name} does not begin at {len(content)}, where the last one ends"
             ]
         content += segment.content()
-    begin = dropped = 0
+    begin = dropped = marks = 0
     for offset, count in (*gaps, (len(content), 0)):
         part = content[begin:offset]
-        wanted = _printed(tail, size, begin + dropped, len(part))
+        wanted = _printed(tail, size, begin - marks + dropped, len(part))
         if part != wanted:
             place = next(place for place in range(len(part)) if part[place] != wanted[place])
-            line = (begin + dropped + place) // size
+            line = (begin - marks + dropped + place) // size
             found = part[max(0, place - 20) : place + 60]
             return [f"{instance}: wrong at offset {begin + place}, where line {line} belongs: {found!r}"]
         begin, dropped = offset, dropped + count
-    if len(content) + dropped != printed:
-        told = f"{len(content)} are in the files, {dropped} are told as lost"
-        return [f"{instance}: {printed} bytes were printed, {told}"]
+        if count:
+            told = _MARK.match(content, offset)
+            if told is None or int(told[1]) != count:
+                return [f"{instance}: {count} bytes are lost before offset {offset}, and not marked there"]
+            begin, marks = told.end(), marks + len(told[0])
+    if len(content) - marks + dropped != printed:
+        told_bytes = f"{len(content) - marks} are in the files, {dropped} are told as lost"
+        return [f"{instance}: {printed} bytes were printed, {told_bytes}"]
     return []
 
 

@@ -71,13 +71,15 @@ def test_a_segment_that_is_gone_is_found(tmp_path: Path) -> None:
     assert "does not begin at 80" in fault
 
 
-def test_bytes_that_are_told_as_lost_are_missing_exactly_there(tmp_path: Path) -> None:
-    text = printed(0, 10)
-    stream(tmp_path, text[:85] + text[185:300])
-    gaps = [(85, 100), (200, 100)]
-    assert captured.wrong(tmp_path, MARK, SIZE, len(text), gaps) == []
-    assert captured.wrong(tmp_path, MARK, SIZE, len(text), [(84, 100), (200, 100)]) != []
-    assert captured.wrong(tmp_path, MARK, SIZE, len(text), gaps[:1]) != []
+def test_bytes_that_are_told_as_lost_are_missing_and_marked_exactly_there(tmp_path: Path) -> None:
+    text, mark = printed(0, 10), b"[droned: 100 bytes lost, the disk was full]\n"
+    content = text[:85] + b"\n" + mark + text[185:300] + mark
+    stream(tmp_path, content)
+    first, second = (85, 100), (len(content) - len(mark), 100)
+    assert captured.wrong(tmp_path, MARK, SIZE, len(text), [first, second]) == []
+    assert captured.wrong(tmp_path, MARK, SIZE, len(text), [(84, 100), second]) != []
+    assert captured.wrong(tmp_path, MARK, SIZE, len(text), [(85, 99), second]) != []
+    assert captured.wrong(tmp_path, MARK, SIZE, len(text), [first]) != []
 
 
 def index(logs: Path, first: int, *blocks: bytes) -> None:

@@ -27,6 +27,7 @@ from tests.faults.verdict import Verdict
 GOES_ON_WITHIN_S = 1.0
 LONGEST_WRITE_S = 1.0
 RECOVERED_WITHIN_S = 10.0
+THERE_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,25 +174,14 @@ def _recovered(site: Site, names: Sequence[str], size: Size) -> None:
 
 def judge(site: Site, size: Size, reports: Sequence[Report], verdict: Verdict) -> None:
     """Every byte that was printed is in a file or is told to be lost, at its place."""
-    logs = site.state / "logs"
-
-    def is_accounted_for() -> bool:
-        lost = _lost_bytes(site)
-        return all(_in_the_files(site, one.name) + lost.get(one.name, 0) == one.bytes for one in reports)
-
-    if not processes.until(is_accounted_for, 10.0, 0.1):
-        lost = _lost_bytes(site)
-        verdict.faults += [
-            f"{one.name}: printed {one.bytes}, in the files {_in_the_files(site, one.name)}, "
-            f"told as lost {lost.get(one.name, 0)}"
-            for one in reports
-        ]
-    told = captured.index(logs)
-    verdict.faults += told.faults
+    processes.until(lambda: not _wrong(site, size, reports), THERE_WITHIN_S, 0.5)
+    verdict.faults += _wrong(site, size, reports)
+    gaps = captured.index(site.state / "logs").gaps
+    lost = _lost_bytes(site)
     for report in reports:
-        mark = f"{report.name}@{site.tag}"
-        gaps = told.gaps.get((report.name, "stdout"), [])
-        verdict.faults += captured.wrong(logs, mark, size.line_bytes, report.bytes, gaps)
+        dropped = sum(count for _, count in gaps.get((report.name, "stdout"), []))
+        counted = lost.get(report.name, 0)
+        verdict.expect(dropped == counted > 0, f"{report.name}: {dropped} bytes dropped, {counted} counted")
         answer = b"".join(site.api.stream(f"/logs?target={report.name}"))
         shown = [row for row in map(json.loads, answer.splitlines()) if row.get("event") == "lost"]
         verdict.expect(shown, f"{report.name}: its log does not tell that something is lost")
@@ -200,4 +190,15 @@ def judge(site: Site, size: Size, reports: Sequence[Report], verdict: Verdict) -
     verdict.expect(longest_s <= limit_s, f"a program waited {longest_s:.2f} s in a write")
     verdict.figures["longest_write_s"] = longest_s
     verdict.figures["printed_mb"] = sum(report.bytes for report in reports) / 1e6
-    verdict.figures["lost_mb"] = sum(_lost_bytes(site).values()) / 1e6
+    verdict.figures["lost_mb"] = sum(lost.values()) / 1e6
+
+
+def _wrong(site: Site, size: Size, reports: Sequence[Report]) -> list[str]:
+    """Faults in index and files."""
+    logs = site.state / "logs"
+    told = captured.index(logs)
+    found = list(told.faults)
+    for report in reports:
+        gaps = told.gaps.get((report.name, "stdout"), [])
+        found += captured.wrong(logs, f"{report.name}@{site.tag}", size.line_bytes, report.bytes, gaps)
+    return found

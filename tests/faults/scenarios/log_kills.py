@@ -145,6 +145,10 @@ def run(size: Size, command: Sequence[str] = DRONED) -> Verdict:
                 observer.settle()
                 names = [stamp.name for stamp in stamps]
                 verdict.faults += model.disturbed(observer.history(), names)
+                # A guardian that has just come may be ended by TERM before it knows what that asks for.
+                receipt = site.api.order("stop", ("web",))
+                action = site.api.ended(receipt["action"]["id"])
+                verdict.expect(action["state"] == "succeeded", f"the stop {action['state']}")
                 site.shut_down()
             except (Lost, Refused, Unanswered) as lost:
                 verdict.faults.append(str(lost))
