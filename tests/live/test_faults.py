@@ -3,9 +3,21 @@
 `bin/bench --faults` runs the same in full size.
 """
 
+import os
+
 import pytest
 
-from tests.faults.scenarios import daemon_kills, exits, goings, guardian_kills, hang, tree_stops, trees
+from tests.faults.scenarios import (
+    daemon_kills,
+    exits,
+    goings,
+    guardian_kills,
+    hang,
+    log_disk_full,
+    log_kills,
+    tree_stops,
+    trees,
+)
 from tests.faults.verdict import Verdict
 
 pytestmark = pytest.mark.live
@@ -60,3 +72,12 @@ def test_a_shutdown_comes_to_its_end_though_its_daemons_are_killed() -> None:
 def test_a_stop_of_trees_leaves_nothing_though_its_guardian_is_killed(kind: str, without: str) -> None:
     size = tree_stops.Size(kinds=(kind,), trees=4, members=4, steady=4, rounds=3, without=without)
     passed(tree_stops.run(size))
+
+
+def test_no_byte_of_a_log_is_lost_repeated_or_reordered_though_whoever_captures_it_is_killed() -> None:
+    passed(log_kills.run(log_kills.Size(instances=10, kills=6, pause_ms=100, slack_s=SLACK_S)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_programs_go_on_while_the_disk_of_their_logs_is_full() -> None:
+    passed(log_disk_full.run(log_disk_full.Size(instances=4, disk_mb=64, full_s=3.0, slack_s=SLACK_S)))
