@@ -106,6 +106,7 @@ def introduction(places: Places, base_port: int) -> str:
         f"  {ctl} why flaky        what happened to it, and because of what",
         f"  {ctl} restart web      waits, and says what came of it",
         f"  {ctl} scale worker=3   more of it",
+        f"  {ctl} logs -f          what all of them write, also over restarts of anything",
         f"  {ctl} events -f        everything, as it happens",
         f"  {ctl} daemon status    the pids of droned itself: kill -9 any of them,",
         f"  {' ' * len(ctl)}                  then look at the uptimes: no program noticed",
