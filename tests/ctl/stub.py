@@ -183,7 +183,7 @@ class StubDaemon:
         return {
             "pid": self.pid,
             "guardian_pid": 4700,
-            "logs_pid": None,
+            "logs_pid": 4705,
             "version": "0.1.0",
             "started_at": AT,
             "socket": str(self.path),

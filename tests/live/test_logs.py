@@ -111,7 +111,7 @@ def test_from_any_position_it_goes_on(running: Droned) -> None:
 
 
 def test_a_follow_has_every_line_once_whoever_dies(running: Droned, tmp_path: Path) -> None:
-    """The daemon twice by kill, the app once by restart, a rotation: numbers go up by one in each run."""
+    """Everything of droned by kill, the app by restart, and a rotation: numbers go up by one in each run."""
     out = tmp_path / "followed"
 
     def told() -> list[dict[str, Any]]:
@@ -128,6 +128,12 @@ def test_a_follow_has_every_line_once_whoever_dies(running: Droned, tmp_path: Pa
             os.kill(daemon, signal.SIGKILL)
             running.in_control(other_than=daemon)
             until_more(len(told()))
+        os.kill(running.in_control()["logs_pid"], signal.SIGKILL)
+        until_more(len(told()))
+        guardian = running.guardian_pid
+        os.kill(guardian, signal.SIGKILL)
+        until(lambda: running.guardian_pid != guardian, what="another guardian")
+        until_more(len(told()))
         running.done("logs", "rotate", "count")
         until_more(len(told()))
         running.done("restart", "count")
