@@ -10,7 +10,7 @@ import json
 import struct
 import zlib
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -90,9 +90,16 @@ class Blocks:
                 return number
         return last
 
-    def first_at(self, time_us: int) -> int:
-        """The first block that is not older."""
-        return bisect_left(self.times, time_us)
+    def first_at(self, time_us: int) -> int | None:
+        """The first block that is not older. Clocks step back, and some is told late: so each is looked at."""
+        return next((number for number, at in enumerate(self.times) if at >= time_us), None)
+
+    def end_of(self, time_us: int) -> int:
+        """The position behind the last block that is not newer, or that of the first."""
+        for number in range(len(self) - 1, -1, -1):
+            if self.times[number] <= time_us:
+                return self.positions[number + 1] if number + 1 < len(self) else self.end_position
+        return self.positions[0]
 
     def fact(self, number: int) -> Fact | None:
         """The fact of this block; None for a tick, and for what cannot be read."""

@@ -90,7 +90,7 @@ class History:
         begin: int | None = None
         until: int | None = None
         if question.until_us is not None and not question.follow:
-            until = index.position_at(question.until_us + 1)
+            until = index.end_at(question.until_us)
         if question.run is not None or question.is_previous:
             self.wanted = Wanted(question, index)
             if self.wanted.begin is None:

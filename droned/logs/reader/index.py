@@ -103,9 +103,17 @@ class Index:
             if following is not None and following.time_us < time_us:
                 continue
             found = self.blocks(start)
-            first = found.first_at(time_us)
-            if first < len(found):
+            if (first := found.first_at(time_us)) is not None:
                 return found.positions[first]
+        return None
+
+    def end_at(self, time_us: int) -> int | None:
+        """Where the last block ends that is not newer than this; None when there is no index."""
+        for start in reversed(self.starts):
+            head = self.head(start)
+            if head is not None and (head.time_us <= time_us or start == self.starts[0]):
+                found = self.blocks(start)
+                return found.end_of(time_us) if len(found) else start
         return None
 
     def streams(self, start: int) -> list[tuple[int, str, str, int]]:

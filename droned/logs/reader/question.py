@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from droned.logs.format import STREAMS
 
 MOST_LAST = 1_000_000
-_INSTANCE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
+_INSTANCE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _APP = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
 
 

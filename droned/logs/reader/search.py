@@ -12,8 +12,6 @@ from droned.logs.reader.question import BadQuestion
 
 _SPECIAL = frozenset(b".^$*+?{}[]\\|()")
 _OPTIONAL = frozenset(b"*?{")
-_CODE = re.compile(rb"(?<!\\)(?:\\\\)*\\[xuUN0-9]")
-"""The beginning of a character given by its code, whose digits stand for no text."""
 _WITHIN_A_LINE = frozenset(b"wdSb")
 """Letters after a backslash of which no newline can come."""
 _SAMPLE_BYTES = 64 * 1024
@@ -42,6 +40,10 @@ class Search:
 
     def is_in(self, line: bytes) -> bool:
         """Is this line one to be shown?"""
+        if self._literals:
+            sought = line.lower() if self._ignores_case else line
+            if not any(literal in sought for literal in self._literals[0]):
+                return self._inverted
         return (self._expression.search(line) is not None) != self._inverted
 
     def lines(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
