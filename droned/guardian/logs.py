@@ -27,7 +27,6 @@ _PING_TICKS = 5
 _TOLD_AT_ONCE = 100
 _ATTACHED_WITHIN_S = 1.0
 _LOOK_S = 0.05
-_FORGIVES_S, _MOST_S = 0.5, 2.0
 _GOES_WITHIN_S = 10.0
 
 
@@ -111,7 +110,7 @@ class Logs(Companion):
 
     def new_backoff(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> Backoff:
         """The waits between its lives, after these: short, for programs wait with us."""
-        return Backoff(failures, deaths, forgives_s=_FORGIVES_S, most_s=_MOST_S)
+        return Backoff(failures, deaths, forgives_s=0.5, first_s=0.05, most_s=2.0)
 
     def _new_reader(self) -> Reader:
         return from_logs()

@@ -15,7 +15,6 @@ _LATE_S = 1.0
 _FULL_SHARES = 2.0
 """A daemon that spins on half a processor has had its chance to answer."""
 
-_FIRST_S = 0.2  # a second death within two seconds still leaves the host in control after 1.5 s
 _REPLACEMENTS = 3
 _WITHIN_S = 600.0
 
@@ -81,13 +80,13 @@ class Watchdog:
 class Backoff:
     """The waits between the lives of a companion: none after the first death, then 0.2, 0.4, 0.8 … 30 s.
 
-    Each `forgives_s` in control forgive one death, and none waits longer than
-    `most_s`; the defaults are a daemon's. So a daemon that is killed
+    That is a daemon, by the defaults: `first_s` doubled to `most_s`; each
+    `forgives_s` in control forgive one death. So a daemon that is killed
     now and then is always back at once, and one that dies of itself soon after
     each start waits longer and longer.
     """
 
-    __slots__ = ("_deaths", "_failures", "_forgives_s", "_most_s")
+    __slots__ = ("_deaths", "_failures", "_first_s", "_forgives_s", "_most_s")
 
     def __init__(
         self,
@@ -95,10 +94,12 @@ class Backoff:
         deaths: tuple[float, ...] = (),
         *,
         forgives_s: float = 2.0,
+        first_s: float = 0.2,  # a second death within two seconds still leaves the host in control after 1.5
         most_s: float = 30.0,
     ) -> None:
         self._failures = failures
         self._forgives_s = forgives_s
+        self._first_s = first_s
         self._most_s = most_s
         self._deaths: deque[float] = deque(deaths, maxlen=_REPLACEMENTS)
 
@@ -109,7 +110,7 @@ class Backoff:
         self._failures += 1.0
         if self._failures < 2.0:
             return 0.0
-        return min(_FIRST_S * 2.0 ** min(int(self._failures) - 2, 16), self._most_s)
+        return min(self._first_s * 2.0 ** min(int(self._failures) - 2, 16), self._most_s)
 
     def forgive(self, healthy_s: float) -> None:
         """A daemon that ended on purpose, or has died, was in control for so long."""

@@ -128,6 +128,6 @@ def test_a_saved_back_off_goes_on() -> None:
 
 
 def test_one_that_programs_wait_for_is_forgiven_sooner_and_never_waits_long() -> None:
-    backoff = Backoff(forgives_s=0.5, most_s=2.0)
+    backoff = Backoff(forgives_s=0.5, first_s=0.05, most_s=2.0)
     assert [backoff.delay_s(float(now), 0.5) for now in range(10)] == [0.0] * 10
-    assert [backoff.delay_s(20.0, 0.0) for _ in range(6)] == [0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert [backoff.delay_s(20.0, 0.0) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
