@@ -127,9 +127,9 @@ class Forwarding:
     @property
     def note(self) -> str:
         """How it stands, in a few words."""
-        counted = [f"{self.sent} lines"]
+        counted = [f"{self.sent} line{'' if self.sent == 1 else 's'}"]
         counted += [f"{self.given_up} given up"] if self.given_up else []
-        counted += [f"{self.gaps} gaps"] if self.gaps else []
+        counted += [f"{self.gaps} gap{'' if self.gaps == 1 else 's'}"] if self.gaps else []
         why = self._why or self._reader_why
         return f"{self.sink.name}: {', '.join(counted)}" + (f"; {why}" if why else "")
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -262,3 +263,5 @@ def test_every_level_of_an_event_is_one() -> None:
     assert set(GRAVITY.values()) <= set(Level)
     namespaces = [name for names in SERVICES.values() for name in names]
     assert len(set(namespaces)) == len(namespaces)
+    for name in namespaces:
+        assert find_spec(name) is not None, name

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,25 @@ def test_sinks_come_and_go_by_reload(droned: Droned, far: Far) -> None:
     droned.done("daemon", "reload")
     until(lambda: not positions(droned) and not readers(droned), what="no sink")
     assert note(droned) == "no sinks"
+
+
+def test_a_sink_that_stalls_holds_nobody_up_and_misses_nothing(droned: Droned, far: Far) -> None:
+    count = 60_000
+    flood = f"for n in range(1, {count + 1}): print('line', n)"
+    app = f'  web: {{command: [{sys.executable}, -c, "{flood}"], restart: {{policy: never}}}}'
+    droned.configure(
+        f"version: 1\napps:\n{app}\n  quiet: {{command: [sleep, '1000']}}\n"
+        f"droned: {{forward: [{far.sinks['tcp']}]}}\n"
+    )
+    droned.start()
+    droned.until_state("exited", of=("web/0",))
+    last = f"line {count}\n"
+    until(lambda: last in droned.done("logs", "web", "-n", "1"), what="all of it is captured")
+    # The app is done, and the sink has not taken much more than its own buffers hold.
+    until(far.tcp.accept, what="a connection")
+    sent = int(re.search(r"tcp: ([0-9]+) line", note(droned))[1])  # type: ignore[index]  # it is there
+    assert sent < count // 2
+    until(
+        lambda: far.tcp.read() and last.encode().strip() in far.tcp.received[0][-200:], what="the last line"
+    )
+    assert far.numbers("tcp") == list(range(1, count + 1))

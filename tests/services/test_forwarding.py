@@ -239,13 +239,13 @@ def test_what_is_refused_for_good_is_given_up_and_told_when_it_goes_on(bench: Be
     bench.reader.prints_lines(4, 5)
     bench.link.answer(1)
     assert bench.told[-1] == "well"
-    assert bench.forwarding.note == "far: 1 lines, 4 given up"
+    assert bench.forwarding.note == "far: 1 line, 4 given up"
 
 
 def test_a_gap_is_counted(bench: Bench) -> None:
     bench.reader.prints({"event": "gap", "position": 100})
     bench.reader.prints_lines(101, 101)
-    assert bench.forwarding.note == "far: 1 lines, 1 gaps"
+    assert bench.forwarding.note == "far: 1 line, 1 gap"
 
 
 def test_lines_wait_a_little_for_more() -> None:
