@@ -91,7 +91,7 @@ class Blocks:
         return last
 
     def first_at(self, time_us: int) -> int | None:
-        """The first block that is not older. Clocks step back, and some is told late: so each is looked at."""
+        """The first block that is not older; clocks step back and some is told late: all are looked at."""
         return next((number for number, at in enumerate(self.times) if at >= time_us), None)
 
     def end_of(self, time_us: int) -> int:

@@ -5,7 +5,7 @@ at its head beyond that has been captured without an entry, and is told of at th
 all of the index comes first, ordered by the times of its segments.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from droned.logs.reader.blocks import Blocks, Fact
 from droned.logs.reader.extents import Extents
@@ -62,7 +62,7 @@ class Walk:
         first = starts[0] if starts else None
         if position is not None and first is not None and position >= first:
             self._is_fresh = True
-            self._file = starts[bisect_right(starts, position) - 1]
+            self._file = starts[max(0, bisect_left(starts, position) - 1)]  # facts at it end the file before
             self.position = self._file
             return []
         page = self._unindexed(first)

@@ -42,8 +42,8 @@ def test_lines_are_those_that_match(
         patch.setattr(search, "_SPARSE_BYTES", 0 if is_sparse else 1000)
         patch.setattr(search, "_SAMPLE_BYTES", 10)
         made = Search(expression, is_inverted=is_inverted, ignore_case=ignore_case)
-        begun = b"half" + text  # a search begins anywhere in a text
-        assert [begun[begin:end] for begin, end in made.lines(begun, 4, len(begun))] == wanted
+        begun = b"done\n" + text
+        assert [begun[begin:end] for begin, end in made.lines(begun, 5, len(begun))] == wanted
 
 
 @pytest.mark.parametrize(
