@@ -15,6 +15,7 @@ from droned.logs.loop import Loop
 from droned.logs.mover import Mover
 from droned.logs.policy import Policy, PolicyError, default_policy, policy_in
 from droned.logs.requests import Requests
+from droned.logs.retention import SPARED_S
 from droned.logs.shelf import Shelf
 from droned.logs.streams import FOLDER_MODE, Instance, Pipe, Segment, Stream, is_instance
 from droned.logs.told import read_index
@@ -132,6 +133,7 @@ class Capture:
 
     def _stream_of_before(self, number: int, instance: Instance, name: str, offset: int) -> Stream:
         stream = Stream(number, instance, name, default_policy(), offset)
+        stream.spared_until = time.time() + SPARED_S
         self._add_stream(stream)
         return stream
 

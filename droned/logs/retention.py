@@ -3,6 +3,7 @@
 The rules, all of them only about segments that are done with:
 
 * a stream has at most `keep` of them, and none that was done with more than `max_age_s` ago;
+* but of a stream of before nothing goes until its policy is told, or an hour is over;
 * all of what lies here has at most `total_bytes`: the segment of the host that
   was done with first goes first. Where only segments that are written to are
   left to blame, the largest of them is begun anew, so that the next look finds it;
@@ -15,11 +16,15 @@ from droned.logs.streams import Segment, Stream
 
 _LEAST_INDEX_BYTES = 8 * 1024 * 1024
 _INDEX_SHARE = 10
+SPARED_S = 3600.0
+"""How long a stream of before is spared: its policy comes with its pipe, or from the daemon."""
 _LEAST_CUT_BYTES = 1024 * 1024
 
 
 def surplus(stream: Stream, now: float) -> list[Segment]:
     """The segments of a stream that are too many or too old at `now`, oldest first."""
+    if now < stream.spared_until:
+        return []
     policy = stream.policy
     too_many = len(stream.kept) - policy.keep
     oldest = -1.0 if policy.max_age_s is None else now - policy.max_age_s

@@ -77,7 +77,8 @@ class Stream:
 
     `room` is how many bytes still fit its segment, `fd` the open file of that
     (-1: none), `lost` what was thrown away since the last byte, `trouble` why
-    it cannot be written now ("": it can), `run_start` where the run began.
+    it cannot be written now ("": it can), `run_start` where the run began. Until
+    `spared_until` nothing of it goes by its policy, which nobody has told yet.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Stream:
         "segment",
         "segment_at",
         "sign",
+        "spared_until",
         "trouble",
     )
 
@@ -118,6 +120,7 @@ class Stream:
         self.lost_ever = 0
         self.trouble = ""
         self.is_forgotten = False
+        self.spared_until = 0.0
 
     @property
     def path(self) -> str:
@@ -133,6 +136,7 @@ class Stream:
         """Another policy from now on."""
         self.room += policy.max_size - self.policy.max_size
         self.policy = policy
+        self.spared_until = 0.0
 
     def open(self, now: float) -> None:
         """Open the file of its segment, made if need be, at its end. OSError where that cannot be done."""

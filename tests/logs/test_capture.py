@@ -122,6 +122,24 @@ def test_only_the_newest_segments_are_kept(keeper: Keeper) -> None:
     assert os.readlink(keeper.folder / "web/0" / "output.log") == newest
 
 
+def test_nothing_is_deleted_before_its_policy_is_told(keeper: Keeper) -> None:
+    """A new process knows no policy at first: what the default one would not keep may be asked for."""
+    end = keeper.capture("web/0", max_size=10_000, keep=50)
+    write_all(end, lines_of(10_000))
+    os.close(end)
+    keeper.wait_drained("web/0:1:output")
+    before = [start for start, _ in keeper.segments("web/0")]
+    assert len(before) > 10
+    keeper.kill()
+    keeper.start()
+    with Client(keeper.folder) as client:
+        assert client.ask({"do": "settings", "total_bytes": None, "policies": {}}) == {"id": 1}
+        assert [start for start, _ in keeper.segments("web/0")] == before
+        told = {"do": "settings", "total_bytes": None, "policies": {"web/0": {"keep": 3}}}
+        assert client.ask(told) == {"id": 1}
+        assert len(keeper.segments("web/0")) <= 4
+
+
 def test_the_whole_host_has_a_cap(keeper: Keeper) -> None:
     ends = [keeper.capture(f"web/{number}", max_size=50_000, keep=1000) for number in range(4)]
     with Client(keeper.folder) as client:
