@@ -49,7 +49,7 @@ class Search:
     def lines(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Where each line to be shown begins and ends, without its newline.
 
-        `text[start:end]` is whole lines, each with its newline, and stands at the beginning or behind a newline.
+        `text[start:end]` is whole lines, each with its newline; it begins the text or follows a newline.
         """
         if not self._inverted:
             yield from self._matching(text, start, end)
