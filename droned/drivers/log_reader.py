@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -62,34 +63,36 @@ class LogReader:
 
     def begin(self, question: Mapping[str, object]) -> None:
         """Start the process. CannotRun when that cannot be."""
-        asked = os.memfd_create("question", os.MFD_CLOEXEC)
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
-        try:
-            # A file, not a pipe: a long question never waits for its reader.
-            os.write(asked, json.dumps(question).encode("ascii"))
-            os.lseek(asked, 0, os.SEEK_SET)
-            self.pid = os.posix_spawn(
-                self._command[0],
-                self._command,
-                {},
-                file_actions=[(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, theirs, 1)],
-                setsigmask=[],
-                setsigdef=_SIGNALS,
-            )
-        except OSError as error:
-            os.close(ours)
-            raise CannotRun(f"cannot start a reader of logs: {error.strerror}") from error
-        finally:
-            os.close(asked)
-            os.close(theirs)
-        os.set_blocking(ours, False)
-        self._out = ours
+        with ExitStack() as stack:
+            try:
+                # A file, not a pipe: a long question never waits for its reader.
+                asked = os.memfd_create("question", os.MFD_CLOEXEC)
+                stack.callback(os.close, asked)
+                self._out, theirs = os.pipe2(os.O_CLOEXEC)
+                stack.callback(os.close, theirs)
+                os.set_blocking(self._out, False)
+                os.write(asked, json.dumps(question).encode("ascii"))
+                os.lseek(asked, 0, os.SEEK_SET)
+                self._spawn(asked, theirs)
+            except OSError as error:
+                self._close_pipe()
+                raise CannotRun(f"cannot start a reader of logs: {error.strerror}") from error
         self._reactor.addReader(self)
         try:
             self._watch = _Watch(os.pidfd_open(self.pid), self._look_at_end)
             self._reactor.addReader(self._watch)
         except OSError:
             self._look = self._reactor.callLater(_LOOK_S, self._look_at_end)
+
+    def _spawn(self, question: int, out: int) -> None:
+        self.pid = os.posix_spawn(
+            self._command[0],
+            self._command,
+            {},
+            file_actions=[(os.POSIX_SPAWN_DUP2, question, 0), (os.POSIX_SPAWN_DUP2, out, 1)],
+            setsigmask=[],
+            setsigdef=_SIGNALS,
+        )
 
     def pause(self) -> None:
         """Read nothing until `resume`: the reader waits as soon as its pipe is full."""

@@ -149,3 +149,13 @@ def test_the_command_is_the_reader_of_this_tree() -> None:
     *options, path = reader_command()[1:]
     assert options == ["-I", "-S", "-E"]
     assert path.endswith("/droned/logs/reader/__main__.py")
+
+
+def test_without_descriptors_no_reader_is_started(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(flags: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", refuse)
+    reader = LogReader(reactor=reactor, command=reader_command(), received=print, ended=print)
+    with pytest.raises(CannotRun, match="Too many open files"):
+        reader.begin({})
