@@ -15,10 +15,10 @@ from types import MappingProxyType
 from droned.config import nodes
 from droned.config.daemon_settings import settings_of
 from droned.config.groups import NOTHING, NOWHERE, fields_of, group_of, is_sound, place_of
-from droned.config.kinds import Reading, Setting
 from droned.config.layers import WRONG, Group, merged, read_layer, setting_node
 from droned.config.loader import read_yaml
 from droned.config.nodes import Origin, Problems
+from droned.config.reading import Reading, Setting
 from droned.config.schema import (
     INSTANCES_KEY,
     LAUNCH_KEYS,

@@ -15,9 +15,9 @@ from droned.config.daemon_schema import (
     SINK_KEYS,
 )
 from droned.config.groups import fields_of, group_of, is_sound, place_of
-from droned.config.kinds import Setting
 from droned.config.layers import WRONG, Group
 from droned.config.nodes import Problems, near
+from droned.config.reading import Setting
 from droned.models.daemon_log import OWN_LOG, OwnLogSettings
 from droned.models.policy import DaemonSettings, JournalSettings, LogSettings, StartBudget
 from droned.models.sinks import Address, Sink, SinkKind

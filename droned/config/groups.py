@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from droned.config.key import Key
-from droned.config.kinds import Setting
 from droned.config.layers import WRONG, Group
 from droned.config.nodes import Origin
+from droned.config.reading import Setting
 
 NOWHERE = Origin(0, 0, 0, "configuration")
 NOTHING = Group(origin=NOWHERE, values={})

@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from droned.config import values
 from droned.config.key import Key
-from droned.config.kinds import Reading, Setting, wrong_shape
 from droned.config.loader import read_value
 from droned.config.nodes import Broken, Mapping, Node, Origin, Problems, Scalar, near, shortened, shown
 from droned.config.nodes import Sequence as List
+from droned.config.reading import Reading, Setting, wrong_shape
 from droned.config.schema import CONFIGURATION, LATER
 
 PATH_PART = re.compile(r'"([^"]*)"|([^".=]+)')

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from droned.config import addresses, values
-from droned.config.kinds import Kind, Reading, Setting, named
+from droned.config.kinds import Kind, named
 from droned.config.nodes import Node, Scalar
+from droned.config.reading import Reading, Setting
 from droned.models.sinks import Address
 
 
