@@ -157,7 +157,8 @@ class Orders:
         self._guardian.notify.ready()
 
     def _leave(self, _message: Any) -> None:
-        self._companion.is_left = True
+        # Said before it heard of an ordered stop: another is needed for that.
+        self._companion.is_left = self._guardian.shutdown_reason is None
         self._companion.end_within(_LEAVES_WITHIN_S)
 
     def _restart(self, _message: Any) -> None:

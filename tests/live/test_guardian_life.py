@@ -140,6 +140,19 @@ def test_a_stop_starts_a_daemon_that_had_left(world: Guarded) -> None:
     assert world.processes[0].wait(10) == 0
 
 
+def test_a_stop_starts_a_daemon_after_one_that_is_just_leaving(world: Guarded) -> None:
+    stub = world.begin()
+    world.signal(signal.SIGTERM)
+    stub.expect("shutdown")
+    stub.send("leave")  # it crossed what it was told
+    stub.exit()
+    stub = world.welcomed()
+    assert stub.expect("welcome")["shutdown"] is True
+    stub.send("exit", code=0)
+    stub.exit()
+    assert world.processes[0].wait(10) == 0
+
+
 def test_a_stop_without_any_daemon_ends_all_trees_in_the_end(
     world: Guarded, program: Callable[[str], Path]
 ) -> None:
