@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from droned.logs import lasts, log, recovery
+from droned.logs import log, recovery
 from droned.logs.compressing import Compressing
 from droned.logs.control import Control
 from droned.logs.derived import Derived
@@ -254,8 +254,13 @@ class Capture:
             }
         )
         self.mover.soon()
+        if message["status"] == 0:
+            instance.first_failure = 0
+            return
+        from droned.logs import lasts  # where nothing fails nobody needs it
+
         try:
-            lasts.ended(instance, run, message["status"], message["at"])
+            lasts.failed(instance, run, message["status"], message["at"])
         except OSError as error:
             log.say(f"cannot keep the last lines of {instance.name}: {error.strerror}")
 

@@ -15,8 +15,7 @@ from droned.logs import log
 from droned.logs.format import PACKET_BYTES
 from droned.logs.formats import DERIVED
 from droned.logs.loop import READ, Loop
-from droned.logs.output import save_place
-from droned.logs.streams import Stream
+from droned.logs.streams import Stream, save_place
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "formatter.py")
 _AGAIN_S = 2.0

@@ -3,14 +3,11 @@
 `splice` can be switched off for tests by naming it in the environment variable DRONED_WITHOUT.
 """
 
-import ctypes
 import fcntl
 import os
 import select
 import struct
 import termios
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG = 1
 _SPLICE_F_NONBLOCK = 2
@@ -27,7 +24,10 @@ def tee(source: int, target: int, most: int) -> int:
 
     Raises BlockingIOError where there is nothing, or no room.
     """
-    count = int(_libc.tee(source, target, ctypes.c_size_t(most), _SPLICE_F_NONBLOCK))
+    import ctypes  # a quarter of a megabyte that is needed when the first segment ends
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    count = int(libc.tee(source, target, ctypes.c_size_t(most), _SPLICE_F_NONBLOCK))
     if count < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -58,6 +58,8 @@ def enlarge(pipe: int, size: int) -> bool:
 
 def die_with_parent(parent: int, number: int) -> None:
     """Have signal `number` sent to this process when its parent is gone, also when it is already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)

@@ -18,11 +18,8 @@ _MOST_KEPT = 5
 _LONG_RUN_S = 30.0
 
 
-def ended(instance: Instance, run: int, status: int | None, at: float) -> None:
-    """A run of `instance` ended: keep its last lines if it failed. Raises OSError."""
-    if status == 0:
-        instance.first_failure = 0
-        return
+def failed(instance: Instance, run: int, status: int | None, at: float) -> None:
+    """A run of `instance` failed: keep its last lines. Raises OSError."""
     kept = _kept(instance.folder)
     is_first = _is_first(instance, run, at, kept)
     if is_first:

@@ -29,6 +29,8 @@ from droned.logs.streams import Pipe, Stream
 _PIPE_BYTES = 64 * 1024
 _ALONE_BYTES = 256 * 1024
 _PASS_BYTES = 4 * 1024 * 1024
+_PASS_S = 0.05
+"""A pass that makes hundreds of files takes a while: others have their turn in between."""
 _HOT_BYTES = 16 * 1024
 _FEW_HOT = 8
 _ENLARGE_AFTER = 64
@@ -173,9 +175,13 @@ class Mover:
             self._loop.watch(self._epoll.fileno(), READ if is_armed else 0, self._woken)
 
     def _pass(self, ready: list[Pipe]) -> None:
-        """Take from each of these once."""
+        """Take from each of these once, as far as bytes and time go."""
         left = _PASS_BYTES
+        until = time.monotonic() + _PASS_S
         for number, pipe in enumerate(ready):
+            if not number & 15 and number and time.monotonic() > until:
+                self._rest = ready[number:]
+                break
             count = self.take(pipe, _PIPE_BYTES)
             if count >= _HOT_BYTES:
                 self._hot.append(pipe)

@@ -7,7 +7,7 @@ from typing import Any
 
 from droned.logs.format import SegmentName, segment_name, segment_named
 from droned.logs.formats import DERIVED, STAMPED, as_json, stamped
-from droned.logs.streams import FILE_MODE, make_folder, read_piece
+from droned.logs.streams import FILE_MODE, make_folder, read_piece, save_place
 
 _LONGEST_LINE = 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
@@ -184,15 +184,3 @@ class Output:
         self._size = 0
         self._is_changed = True
         self.save()
-
-
-def save_place(path: str, raw: int, size: int) -> None:
-    """Say beside `path` how far the stream was read, and how much of `path` counts. Raises OSError."""
-    make_folder(os.path.dirname(path))
-    fresh = f"{path}.at.new"
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    try:
-        os.write(fd, json.dumps({"raw": raw, "size": size}).encode("ascii"))
-    finally:
-        os.close(fd)
-    os.replace(fresh, f"{path}.at")

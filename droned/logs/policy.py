@@ -64,7 +64,7 @@ def policy_in(text: str) -> Policy:
 
 def default_policy() -> Policy:
     """What a stream without a policy of its own is treated by."""
-    return policy_of({})
+    return policy_in("{}")
 
 
 def _check(values: dict[str, Any]) -> None:

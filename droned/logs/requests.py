@@ -76,7 +76,7 @@ class Requests:
         for stream in instance.streams:
             capture.mover.rotate(stream)
             for segment in list(stream.kept):
-                size += capture.shelf.delete(segment)
+                size += capture.shelf.delete(segment, at_once=True)
             size += delete_beside(stream)
         try:
             for name in os.listdir(instance.folder):

@@ -4,6 +4,7 @@ Folders are read once, when we are started, and the sizes and times of what was
 found there are looked at in slices afterwards: from then on all is in memory.
 """
 
+import _thread
 import heapq
 import os
 from collections.abc import Callable, Iterable
@@ -15,6 +16,10 @@ from droned.logs.told import first_streams
 
 _AGE_EVERY_S = 60.0
 _SLICE = 200
+_SMALL_BYTES = 1024 * 1024
+_MOST_ASIDE = 4
+_STACK_BYTES = 256 * 1024
+_aside: list[str] = []
 
 
 class Shelf:
@@ -147,28 +152,25 @@ class Shelf:
         """The disk is full: delete the oldest segment; False when there is none."""
         while self._unseen:
             self.look()
-        return self.delete_oldest()
+        return self.delete_oldest(at_once=True)
 
-    def delete_oldest(self) -> bool:
+    def delete_oldest(self, *, at_once: bool = False) -> bool:
         """Delete the segment that was done with first; False when there is none."""
         while self._by_age:
             segment = heapq.heappop(self._by_age)[3]
             if not segment.is_gone:
-                self.delete(segment)
+                self.delete(segment, at_once=at_once)
                 return True
         return False
 
-    def delete(self, segment: Segment) -> int:
-        """Delete a segment; the bytes that gave on disk."""
+    def delete(self, segment: Segment, *, at_once: bool = False) -> int:
+        """Delete a segment; the bytes that gave on disk. A large one goes a little later, or `at_once`."""
         stream = segment.stream
         stream.kept.remove(segment)
         segment.is_gone = True
-        try:
-            os.unlink(segment.path)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                log.say(f"cannot delete {segment.path}: {error.strerror}")
         size = max(segment.bytes, 0)
+        if size < _SMALL_BYTES or at_once or not _unlink_aside(segment.path):
+            _unlink(segment.path)
         self.kept_bytes -= size
         if stream.is_forgotten and not stream.kept and stream.segment == stream.offset and not stream.pipes:
             self._leave(stream)
@@ -189,3 +191,31 @@ class Shelf:
         self.kept_bytes += size - segment.bytes
         segment.bytes = size
         segment.is_compressed = True
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.say(f"cannot delete {path}: {error.strerror}")
+
+
+def _unlink_aside(path: str) -> bool:
+    """Delete a large file in a thread: that takes tens of milliseconds, all of them in the kernel."""
+    if len(_aside) >= _MOST_ASIDE:
+        return False
+    _aside.append(path)
+    try:
+        _thread.stack_size(_STACK_BYTES)
+        _thread.start_new_thread(_unlink_and_leave, (path,))
+    except (RuntimeError, ValueError):
+        _aside.remove(path)
+        return False
+    return True
+
+
+def _unlink_and_leave(path: str) -> None:
+    _unlink(path)
+    _aside.remove(path)

@@ -245,12 +245,18 @@ def make_folder(folder: str) -> None:
 def point(folder: str, stream: str, start: int) -> None:
     """Have the link of a stream point to the segment that begins at `start`."""
     link = f"{folder}/{link_name(stream)}"
+    target = segment_name(stream, start)
+    try:
+        os.symlink(target, link)
+        return
+    except FileExistsError:
+        pass
     fresh = f"{link}.new"
     try:
-        os.symlink(segment_name(stream, start), fresh)
+        os.symlink(target, fresh)
     except FileExistsError:
         os.unlink(fresh)
-        os.symlink(segment_name(stream, start), fresh)
+        os.symlink(target, fresh)
     os.replace(fresh, link)
 
 
@@ -283,3 +289,15 @@ def read_piece(path: str, begin: int, end: int) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def save_place(path: str, raw: int, size: int) -> None:
+    """Say beside `path` how far the stream was read, and how much of `path` counts. Raises OSError."""
+    make_folder(os.path.dirname(path))
+    fresh = f"{path}.at.new"
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.write(fd, b'{"raw":%d,"size":%d}' % (raw, size))
+    finally:
+        os.close(fd)
+    os.replace(fresh, f"{path}.at")
