@@ -139,7 +139,7 @@ def _endpoints(reactor: Any, pool: IPool) -> Any:
 
             from droned.drivers.sink_tls import SecureEndpoint
 
-            return SecureEndpoint(plain, optionsForClientTLS(host))
+            return SecureEndpoint(plain, optionsForClientTLS(host), reactor=reactor)
 
     return Endpoints()
 

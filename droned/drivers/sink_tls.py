@@ -14,8 +14,9 @@ from zope.interface import implementer
 class SecureEndpoint:
     """Connects as another endpoint does and speaks TLS."""
 
-    def __init__(self, plain: IStreamClientEndpoint, options: Any) -> None:
+    def __init__(self, plain: IStreamClientEndpoint, options: Any, *, reactor: Any) -> None:
         """`options` checks the certificate (`optionsForClientTLS`)."""
+        self._reactor = reactor
         self._plain = plain
         self._options = options
 
@@ -24,6 +25,7 @@ class SecureEndpoint:
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        secure: Any = await self._plain.connect(TLSMemoryBIOFactory(self._options, True, factory))
+        tls = TLSMemoryBIOFactory(self._options, True, factory, clock=self._reactor)
+        secure: Any = await self._plain.connect(tls)
         wrapped: IProtocol = secure.wrappedProtocol
         return wrapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +108,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 class Loki:
     """An HTTP server that answers as it is told, by number of the push: 0, 1, 2 …"""
 
-    def __init__(self, answer: Callable[[int], Answer | None]) -> None:
+    def __init__(self, answer: Callable[[int], Answer | None], tls: ssl.SSLContext | None = None) -> None:
         """None is no answer at all."""
         self.bodies: list[bytes] = []
         self.headers: list[Mapping[str, str]] = []
@@ -144,6 +145,9 @@ class Loki:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that go are none of its
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
