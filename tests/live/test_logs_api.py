@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 
 COUNT = "import time; [(print(n, flush=True), time.sleep(0.005)) for n in range(10**9)]"
 FLOOD = "import os\nwhile True: os.write(1, (b'x' * 99 + b'\\n') * 600)"
-FLOW = "import os, time\nwhile True: os.write(1, (b'x' * 99 + b'\\n') * 600); time.sleep(0.01)"
+FLOW = "import os, time\nwhile True: os.write(1, (b'x' * 99 + b'\\n') * 200); time.sleep(0.01)"
 SAY = "import os, time; print('said', flush=True); os.write(2, b'oh no\\n'); time.sleep(1000)"
 MEMORY_BYTES = 8 * 1024 * 1024
 """More than the daemon may grow by while a client does not read: its buffers are a hundredth of that."""
@@ -86,7 +86,7 @@ def memory_bytes(pid: int) -> int:
 
 
 def kept_bytes(droned: Droned, instance: str) -> int:
-    return int(droned.api.get("/logs/usage")["instances"][instance]["bytes"])
+    return int(droned.api.get("/logs/usage")["instances"].get(instance, {}).get("bytes", 0))
 
 
 def test_a_follower_is_told_line_by_line_and_its_reader_goes_with_it(droned: Droned) -> None:
@@ -120,15 +120,15 @@ def test_a_client_that_does_not_read_costs_nobody_anything(droned: Droned) -> No
         assert memory_bytes(daemon) - before < MEMORY_BYTES
         later = [each["position"] for each in answers(droned, "?last=1")][-1]
         assert later > captured + 1_000_000, "capture goes on as if nobody asked"
-        assert droned.in_control()["reactor_lag_s"] < 0.5
+        assert droned.api.daemon(timeout_s=5.0)["pid"] == daemon
         for sock in socks:
             assert b"HTTP/1.1 200 OK" in sock.recv(4096)
     until_readers(droned, 0)
 
 
 def test_there_are_only_so_many_readers_at_once(droned: Droned) -> None:
-    started(droned, flood=python(FLOOD, logs={"max_size": "1M", "compress": False}))
-    until(lambda: len(lines(droned, "?last=10")) == 10)
+    started(droned, flow=python(FLOW, logs={"max_size": "1M", "compress": False}))
+    until(lambda: kept_bytes(droned, "flow/0") > 4_000_000)
     for count, query, what in ((FOLLOWERS, "?follow=true", "follow"), (SEARCHES, "?until=0s", "search")):
         with ExitStack() as stack:
             for _ in range(count):
