@@ -17,7 +17,7 @@ from droned.logs import log
 from droned.logs.format import PACKET_BYTES, SOCKET
 from droned.logs.loop import READ, WRITE, Loop
 
-_BACKLOG = 64
+_BACKLOG = 512
 _MOST_CLIENTS = 200
 _MOST_WAITING = 256
 _PACKETS_A_TURN = 8
