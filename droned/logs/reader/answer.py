@@ -39,6 +39,7 @@ def answer(text: bytes, parent: int | None, output: Output) -> None:
         Follow(history, newest, output, parent).run()
     else:
         output.tell({"event": "end", "position": max(0, history.end)})
+    history.segments.close()
 
 
 def _asked(fd: int) -> tuple[bytes, int | None]:

@@ -14,6 +14,9 @@ from droned.logs.reader.walk import Page, Walk
 
 _FIRST_BYTES = 128 * 1024
 _MOST_BYTES = 1024 * 1024
+_MANY_BYTES = 4 * 1024 * 1024
+_EACH_BYTES = 16 * 1024
+"""A window has so much of each stream where there are many, but never more than `_MANY_BYTES`."""
 _LAST_BYTES = 128 * 1024
 _LAST_FACTOR = 8
 
@@ -41,7 +44,7 @@ class Range:
         for page in self._pages():
             for window in self.reading.windows(page, self._begin, self._until, size):
                 yield window
-                size = min(2 * size, _MOST_BYTES)
+                size = min(2 * size, max(_MOST_BYTES, min(len(page.extents) * _EACH_BYTES, _MANY_BYTES)))
 
     def items(self, windows: Iterable[Window]) -> Iterator[list[Item]]:
         """What each window has to show."""

@@ -171,3 +171,8 @@ class AllSegments:
             found = Segments(f"{self._folder}/{instance}", stream, self._opened)
             self._found[instance, stream] = found
         return found
+
+    def close(self) -> None:
+        """Close all that is open."""
+        for segments in list(self._opened):
+            segments.close()

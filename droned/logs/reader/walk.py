@@ -13,7 +13,9 @@ from droned.logs.reader.index import Index, streams_told
 from droned.logs.reader.question import Question
 from droned.logs.reader.streams import Stream, Streams
 
-_PAGE_BYTES = 256 * 1024
+_FIRST_BYTES = 128 * 1024
+_MOST_BYTES = 1024 * 1024
+"""So much of the index is a page: less at first, for the sake of the first lines."""
 _DAMAGED = 2**62
 _FEW = 4
 """Up to so many streams are each looked for in a tick; of more, all pairs are gone through."""
@@ -38,6 +40,18 @@ class Page:
         return found
 
 
+class _Row:
+    """The extents of a stream while they are filled: millions of times where many streams are asked for."""
+
+    __slots__ = ("add_offset", "add_position", "add_time", "offset")
+
+    def __init__(self, extents: Extents) -> None:
+        self.offset = extents.end
+        self.add_offset = extents.offsets.append
+        self.add_position = extents.positions.append
+        self.add_time = extents.times.append
+
+
 class Walk:
     """From one position on to the end of the index, and on from there when more is written."""
 
@@ -48,6 +62,7 @@ class Walk:
         self._numbers: dict[int, Stream] = {}
         self._file: int | None = None
         self._at = 0
+        self._size = _FIRST_BYTES
         self._is_fresh = False
         self.position = 0
 
@@ -86,7 +101,8 @@ class Walk:
                 if not self._next_file():
                     return None
                 continue
-            last = max(first + 1, bisect_right(blocks.stops, self._at + _PAGE_BYTES))
+            last = max(first + 1, bisect_right(blocks.stops, self._at + self._size))
+            self._size = min(2 * self._size, _MOST_BYTES)
             self._at = blocks.stops[last - 1]
             end = blocks.positions[last] if last < len(blocks) else blocks.end_position
             if skip_to is not None and end < skip_to:
@@ -170,14 +186,22 @@ class Walk:
                     page.of(stream).add(length, position, blocks.times[tick])
                     stream.offset += length
             return
+        rows: dict[int, _Row] = {}
         for tick in range(first, last):
             position, time_us = blocks.positions[tick], blocks.times[tick]
             for number, length in blocks.pairs(tick):
                 position += length
-                found = numbers.get(number)
-                if found is not None:
-                    page.of(found).add(length, position, time_us)
-                    found.offset += length
+                row = rows.get(number)
+                if row is None:
+                    if number not in numbers:
+                        continue
+                    row = rows[number] = _Row(page.of(numbers[number]))
+                row.offset = offset = row.offset + length
+                row.add_offset(offset)
+                row.add_position(position)
+                row.add_time(time_us)
+        for number, row in rows.items():
+            numbers[number].offset = row.offset
 
     def _pass_by(self, blocks: Blocks, first: int, last: int) -> None:
         """Go over these blocks and know only how far streams come in them."""

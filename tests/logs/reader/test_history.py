@@ -37,9 +37,12 @@ def small() -> Iterator[None]:
     """Make all borders come often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "PIECE_BYTES", PIECE)
-        patch.setattr(walk, "_PAGE_BYTES", 100)
+        patch.setattr(walk, "_FIRST_BYTES", 80)
+        patch.setattr(walk, "_MOST_BYTES", 160)
         patch.setattr(history, "_FIRST_BYTES", 2)
-        patch.setattr(history, "_MOST_BYTES", 16)
+        patch.setattr(history, "_MOST_BYTES", 8)
+        patch.setattr(history, "_EACH_BYTES", 3)
+        patch.setattr(history, "_MANY_BYTES", 16)
         patch.setattr(history, "_LAST_BYTES", 4)
         patch.setattr(history, "_LAST_FACTOR", 2)
         yield
