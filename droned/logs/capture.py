@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from droned.logs import log, recovery
+from droned.logs import log, recovery, settings
 from droned.logs.compressing import Compressing
 from droned.logs.control import Control
 from droned.logs.derived import Derived
@@ -19,6 +19,8 @@ from droned.logs.retention import SPARED_S
 from droned.logs.shelf import Shelf
 from droned.logs.streams import FOLDER_MODE, Instance, Pipe, Segment, Stream, is_instance
 from droned.logs.told import read_index
+
+_SAVE_S = 0.5
 
 
 class Capture:
@@ -86,6 +88,7 @@ class Capture:
         for pipe in list(self.mover.pipes.values()):
             self.mover.drain(pipe)
         self.index.flush(time.monotonic())
+        self._save()
         self.control.close()
         self.compressing.close()
         self._derived.close()
@@ -93,6 +96,7 @@ class Capture:
     # ---- what was there before
 
     def _recover(self) -> None:
+        self.shelf.total_bytes, policies = settings.load(self.folder)
         told = read_index(self.index.folder)
         self._next_number = told.next_number
         self.index.go_on(told.files, told.position)
@@ -100,14 +104,14 @@ class Capture:
         now = time.time()
         for number, name, stream_name, offset in told.streams.values():
             if is_instance(name):
-                self._stream_of_before(number, self._instance(name), stream_name, offset)
+                self._stream_of_before(number, self._instance(name), stream_name, offset, policies)
         is_new: list[Stream] = []
         for name, its_streams in found.items():
             for stream_name, its_segments in its_streams.items():
                 instance = self._instance(name)
                 stream = instance.stream(stream_name)
                 if stream is None:
-                    stream = self._stream_of_before(self._number(), instance, stream_name, 0)
+                    stream = self._stream_of_before(self._number(), instance, stream_name, 0, policies)
                     is_new.append(stream)
                 known = stream.offset
                 self.shelf.found(recovery.take_in(stream, its_segments, now))
@@ -131,8 +135,11 @@ class Capture:
         if self.shelf.look():
             self.loop.alarm("shelf", 0.0, self._look_at_shelf)
 
-    def _stream_of_before(self, number: int, instance: Instance, name: str, offset: int) -> Stream:
-        stream = Stream(number, instance, name, default_policy(), offset)
+    def _stream_of_before(
+        self, number: int, instance: Instance, name: str, offset: int, policies: dict[str, Policy]
+    ) -> Stream:
+        policy = policies.get(instance.name) or default_policy()
+        stream = Stream(number, instance, name, policy, offset)
         stream.spared_until = time.time() + SPARED_S
         self._add_stream(stream)
         return stream
@@ -160,6 +167,16 @@ class Capture:
         return {
             name: instance.began_run for name, instance in self.instances.items() if instance.began_run >= 0
         }
+
+    def _save_soon(self) -> None:
+        self.loop.alarm("settings", time.monotonic() + _SAVE_S, self._save)
+
+    def _save(self) -> None:
+        self.loop.silence("settings")
+        try:
+            settings.save(self.folder, self.shelf.total_bytes, self.instances.values())
+        except OSError as error:
+            log.say(f"cannot keep the settings: {error.strerror}")
 
     def _has_place(self) -> bool:
         return os.path.exists(f"{self.folder}/{INDEX}")
@@ -207,6 +224,9 @@ class Capture:
             self._add_stream(stream)
             self.index.fact({"fact": "streams", "streams": [_row(stream)]})
             self.mover.soon()
+            self._save_soon()
+        elif stream.policy is not policy:
+            self._save_soon()
         stream.treat_by(policy)
         stream.is_forgotten = False
         self._derived.settle((stream,))
@@ -297,6 +317,7 @@ class Capture:
             for stream in instance.streams if instance is not None else ():
                 stream.treat_by(policy)
         self._derived.settle(self.streams.values())
+        self._save_soon()
         now = time.time()
         self.shelf.check_ages(now)
         self.shelf.check(now)

@@ -366,3 +366,39 @@ def test_wrong_arguments_are_refused(keeper: Keeper, arguments: list[str]) -> No
     done = subprocess.run([sys.executable, "-I", keeper.command()[0], *arguments], capture_output=True)
     assert done.returncode == 64
     assert b"cannot" in done.stderr
+
+
+def test_what_it_was_told_outlives_it(keeper: Keeper) -> None:
+    """The cap, and how an instance is treated that nobody tells it of after a restart."""
+    end = keeper.capture("web/0", max_size=10_000, keep=50)
+    write_all(end, lines_of(5_000))
+    os.close(end)
+    keeper.wait_drained("web/0:1:output")
+    before = keeper.segments("web/0")
+    assert len(before) > 10
+    with Client(keeper.folder) as client:
+        client.ask({"do": "settings", "total_bytes": 400_000, "policies": {}})
+    settings = keeper.folder / ".settings"
+    wait_for(lambda: settings.exists() and b"400000" in settings.read_bytes())
+    keeper.kill()
+    keeper.start()
+    other = keeper.capture("web/1", max_size=10_000, keep=50)
+    os.write(other, b"x\n")
+    wait_indexed(keeper, "web/1", 2)
+    assert keeper.segments("web/0") == before
+    write_all(other, lines_of(10_000))
+    wait_indexed(keeper, "web/1", 2 + len(lines_of(10_000)))
+    with Client(keeper.folder) as client:
+        assert client.ask({"do": "usage"})["total_bytes"] < 450_000
+    os.close(other)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"total_bytes": "x", "policies": []}', b"\xff"])
+def test_settings_that_cannot_be_read_are_none(keeper: Keeper, content: bytes) -> None:
+    keeper.kill()
+    (keeper.folder / ".settings").write_bytes(content)
+    keeper.start()
+    end = keeper.capture("web/0")
+    os.write(end, b"x\n")
+    wait_indexed(keeper, "web/0", 2)
+    os.close(end)

@@ -54,6 +54,7 @@ def test_silent_streams_cost_little_memory_and_no_time(keeper: Keeper) -> None:
     wait_for(lambda: len(keeper.facts("began")) == STREAMS // 2)
     assert keeper.process is not None
     pid = keeper.process.pid
+    wait_for((keeper.folder / ".settings").exists)
     time.sleep(0.2)  # its last tick
     before = field(pid, "status", "voluntary_ctxt_switches:")
     time.sleep(1.0)
