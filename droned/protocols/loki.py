@@ -54,11 +54,15 @@ def _labels(instance: str, stream: str, server: str, labels: Mapping[str, str]) 
     return {**labels, **own}
 
 
+_REFUSED = (400, 413, 415, 422)
+"""The push itself is at fault, and would be again. Any other answer can change: keys, addresses, load."""
+
+
 def verdict(status: int) -> Verdict:
     """What an answer with this HTTP status means."""
     if 200 <= status < 300:
         return Verdict.TAKEN
-    if 400 <= status < 500 and status not in (408, 429):
+    if status in _REFUSED:
         return Verdict.REFUSED
     return Verdict.AGAIN
 

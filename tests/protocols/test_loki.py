@@ -41,8 +41,8 @@ def test_everything_comes_back_and_no_two_lines_are_one(sent: list[CapturedLine]
     ("status", "meaning"),
     [
         *((status, Verdict.TAKEN) for status in (200, 204)),
-        *((status, Verdict.AGAIN) for status in (302, 408, 429, 500, 502, 503)),
-        *((status, Verdict.REFUSED) for status in (400, 401, 404, 413, 422)),
+        *((status, Verdict.AGAIN) for status in (302, 401, 404, 408, 429, 500, 502, 503)),
+        *((status, Verdict.REFUSED) for status in (400, 413, 415, 422)),
     ],
 )
 def test_statuses(status: int, meaning: Verdict) -> None:
