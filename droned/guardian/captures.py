@@ -29,6 +29,7 @@ STREAMS = ("stdout", "stderr", "output")
 _NUMBERS = {"stdout": (1,), "stderr": (2,), "output": (1, 2)}
 _MOST_ENDED = 4000
 _MOST_MESSAGES = 100_000
+_ROOM = 96  # what the launches that are going on may take before room is made
 _NOTHING: Capturing = ((), "")
 _FIELDS = ("instance", "run", "stream", "policy", "at", "fd", "has_begun", "has_ended")
 
@@ -79,6 +80,9 @@ class Captures:
         self.untold: deque[Kept | Message] = deque()
         self._unconfirmed: deque[Message] = deque(maxlen=_MOST_MESSAGES)
         self._asked = 0
+        self._low: list[Kept] = []
+        self.are_crowded = False
+        """Whether what is launched next may find no room before `make_room`."""
 
     # ---- launches
 
@@ -104,8 +108,24 @@ class Captures:
     def keep(self, run: Run, policy: str, readers: Mapping[str, int]) -> None:
         """Take the read ends of a run whose program may be running soon: stream → descriptor."""
         for stream, fd in readers.items():
-            made = Kept(run.instance, run.run, stream, policy, self._descriptors.put_up(fd), run.at)
+            made = Kept(run.instance, run.run, stream, policy, fd, run.at)
             self.kept[made.name] = made
+            if self._descriptors.takes_room(fd):
+                self._low.append(made)
+                soft, _ = self._descriptors.soft_and_hard
+                self.are_crowded |= fd >= soft - max(soft // 4, _ROOM)
+
+    @property
+    def need_room(self) -> bool:
+        """Whether some are to be put above the limit of apps."""
+        return bool(self._low)
+
+    def make_room(self) -> None:
+        """Put up all that take room. Best while no program is being born: it would get the raised limit."""
+        low = [kept for kept in self._low if kept.fd >= 0]
+        self._low, self.are_crowded = [], False
+        for kept, fd in zip(low, self._descriptors.put_all_up([kept.fd for kept in low]), strict=True):
+            kept.fd = fd
 
     def began(self, run: Run) -> None:
         """Its program runs."""

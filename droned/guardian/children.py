@@ -61,7 +61,11 @@ class Children:
         self._queued: dict[str, int] = {}
         self._afterwards: dict[str, list[Callable[[], None]]] = {}
         self._unknown: dict[int, _Death] = {}
-        self._most_in_setup = max(16, world.descriptors.soft_and_hard[0] // 4)
+        soft, _ = world.descriptors.soft_and_hard
+        self._most_in_setup = max(16, soft // 4)
+        # Each launch whose output is captured takes some descriptors until it is done.
+        self._at_once = min(_AT_ONCE, max(1, soft // 32))
+        self._most_with_threads = min(_MOST_WITH_THREADS, max(4, soft // 16))
         self._world = world
         self._captures = captures
         self._spawners = Spawners(waits, world, self._came_back, self._gave_up)
@@ -92,13 +96,19 @@ class Children:
 
     def start_some(self) -> bool:
         """Start a few that have waited longest; True when there is more to do at once."""
+        if self._captures.need_room and (self.are_settled or self._spawners.are_slow):
+            self._captures.make_room()
         if self._queue and self._has_room:
-            self._start([self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))])
+            self._start([self._queue.popleft() for _ in range(min(self._at_once, len(self._queue)))])
         return bool(self._queue) and self._has_room
 
     @property
     def _has_room(self) -> bool:
-        return len(self.forks) < self._most_in_setup and self._spawners.working < _MOST_WITH_THREADS
+        return (
+            len(self.forks) < self._most_in_setup
+            and self._spawners.working < self._most_with_threads
+            and not self._captures.are_crowded
+        )
 
     def start_all(self) -> None:
         """Start all that waits: whoever asks next shall find it in the table."""

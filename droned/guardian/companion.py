@@ -225,14 +225,17 @@ class Companion(ABC):
             sent = self._outbox.flush(self._sock)
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS:  # of what we have sent it still has to take some
-                if self._again_timer is None or not self._again_timer.is_pending:
-                    self._again_timer = self._loop.later(_AGAIN_S, self.flush)
+                self._flush_later()
                 return
             self._outbox.drop()  # the end of this life is about to be seen
             return
         if sent == self._wants_to_write:
             self._wants_to_write = not sent
             self._loop.watch(self._sock.fileno(), loop.READ | (0 if sent else loop.WRITE), self._happened)
+
+    def _flush_later(self) -> None:
+        if self._again_timer is None or not self._again_timer.is_pending:
+            self._again_timer = self._loop.later(_AGAIN_S, self.flush)
 
     def _happened(self, events: int) -> None:
         if events & ~loop.WRITE:

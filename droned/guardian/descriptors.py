@@ -51,17 +51,26 @@ class Descriptors:
         finally:
             self.lower_limit()
 
+    def takes_room(self, fd: int) -> bool:
+        """Whether `fd` is to be put up, if it is kept for long."""
+        soft, hard = self.soft_and_hard
+        return soft != hard and 0 < soft // 2 <= fd < soft
+
     def put_up(self, fd: int) -> int:
         """Make room: gives `fd`, or its copy above the limit (then `fd` is closed)."""
-        soft, hard = self.soft_and_hard
-        if soft == hard or not 0 < soft // 2 <= fd < soft:
-            return fd
-        try:
-            with self.raised():
-                higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, soft)
-        except OSError:
-            return fd  # no room above either
-        os.close(fd)
+        return self.put_all_up([fd])[0] if self.takes_room(fd) else fd
+
+    def put_all_up(self, fds: list[int]) -> list[int]:
+        """The same for many that take room, with the limit raised once."""
+        higher = []
+        with self.raised():
+            for fd in fds:
+                try:
+                    higher.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, self.soft_and_hard[0]))
+                except OSError:
+                    higher.append(fd)  # no room above either
+                else:
+                    os.close(fd)
         return higher
 
     def _set(self, soft: int) -> None:

@@ -24,7 +24,7 @@ from droned.guardian.wire import Delivery, Message, Reader, from_logs
 from droned.guardian.wire.captures import CAPTURES_PROTOCOL
 
 _PING_TICKS = 5
-_TOLD_AT_ONCE = 100
+_TOLD_AT_ONCE = 25
 _ATTACHED_WITHIN_S = 1.0
 _LOOK_S = 0.05
 _GOES_WITHIN_S = 10.0
@@ -226,11 +226,20 @@ class Logs(Companion):
         """Send what there is to tell, a part at a time: each stream that waits is a descriptor more."""
         untold = self._captures.untold
         while self.is_listening and untold and not self._outbox:
-            for _ in range(min(_TOLD_AT_ONCE, len(untold))):
-                self._tell(untold[0])
-                untold.popleft()
+            try:
+                self._tell_some()
+            except OSError:  # no room for more copies before these are sent
+                if not self._outbox:
+                    self._flush_later()
+                    return
             super().flush()
         super().flush()
+
+    def _tell_some(self) -> None:
+        untold = self._captures.untold
+        for _ in range(min(_TOLD_AT_ONCE, len(untold))):
+            self._tell(untold[0])
+            untold.popleft()
 
     def _tell(self, what: Kept | Message) -> None:
         if not isinstance(what, Kept):

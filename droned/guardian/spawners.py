@@ -168,6 +168,12 @@ class Spawners:
             self._timer = self._loop.later(_WAITS_S, self._look)
 
     @property
+    def are_slow(self) -> bool:
+        """Whether a launch takes so long that it may hang."""
+        now = time.monotonic()
+        return any(job.taken_at and now - job.taken_at >= _WAITS_S for job in self.in_flight.values())
+
+    @property
     def working(self) -> int:
         """How many launches are with threads and not given up."""
         return sum(not job.is_given_up for job in self.in_flight.values())

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.guardian.harness import LINKED, Guarded, Stub, guarded, is_alive, lau
 from tests.running import IS_ROOT
 
 pytestmark = pytest.mark.live
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 COUNT = 'i=0; while :; do echo "line $i"; i=$((i+1)); done'
 COUNT_SLOWLY = 'i=0; while :; do echo "line $i"; i=$((i+1)); sleep 0.01; done'
 
@@ -198,6 +200,24 @@ def test_the_last_words_are_in_files_when_all_has_ended(world: Guarded, stub: St
     assert world.processes[-1].wait(10) == 0
     assert not is_alive(logs)
     assert [written(world, f"web/{number}") for number in range(30)] == [b"bye\n"] * 30
+
+
+def test_more_streams_than_the_soft_limit_allows(world: Guarded) -> None:
+    """Read ends go above it; programs get it as it was."""
+    command = world.command(program=LINKED)
+    stub = world.begin(command=command, wrapper=["prlimit", f"--nofile=256:{HARD}"])
+    count = 200
+    orders = [
+        {"type": "spawn", "instance": f"web/{n}", "run": 1, "launch": captured("ulimit -n; exec sleep 600")}
+        for n in range(count)
+    ]
+    stub.send_all(orders)
+    stub.expect_all("spawned", count)
+    until(lambda: kept(world.guardian_pid) == 2 * count)
+    until(lambda: [written(world, f"web/{n}") for n in range(count)] == [b"256\n"] * count, 20.0)
+    kill_logs(world)
+    kill_guardian(world, stub)
+    until(lambda: kept(world.guardian_pid) == 2 * count)
 
 
 def test_a_program_hears_nothing_of_the_death_of_its_reader(world: Guarded, stub: Stub) -> None:
