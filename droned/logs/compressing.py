@@ -83,6 +83,7 @@ class Compressing:
 
     def _fail(self) -> None:
         if self._pid:
+            os.kill(self._pid, _KILL)
             os.waitpid(self._pid, 0)
             self._pid = 0
         self._waiting.extendleft(reversed(self._work))

@@ -19,6 +19,7 @@ from droned.logs.streams import Stream, save_place
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "formatter.py")
 _AGAIN_S = 2.0
+_KILL = 9
 _ROWS_A_PACKET = 100
 _NEW = b"{}"
 
@@ -81,6 +82,7 @@ class Derived:
             self._sock.close()
             self._sock = None
         if self._pid:
+            os.kill(self._pid, _KILL)
             os.waitpid(self._pid, 0)
 
     def _begin(self) -> None:

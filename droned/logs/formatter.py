@@ -35,6 +35,7 @@ class Formatter:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._outputs: dict[tuple[str, str], Output] = {}
+        self._rows: dict[tuple[str, str], list[Any]] = {}
         self._numbers: dict[int, Output | None] = {}
         self._cursors: dict[int, int] = {}
         self._names: dict[int, tuple[str, str]] = {}
@@ -44,7 +45,9 @@ class Formatter:
 
     def settle(self, rows: list[list[Any]]) -> None:
         """Write these streams so from now on."""
-        for instance, stream, kind, max_size, keep, start in rows:
+        for row in rows:
+            instance, stream, kind, max_size, keep, start = row
+            self._rows[instance, stream] = row
             known = self._outputs.pop((instance, stream), None)
             if known is not None:
                 known.close()
@@ -53,6 +56,10 @@ class Formatter:
             raw = RawBytes(f"{self._folder}/{instance}", stream)
             self._outputs[instance, stream] = Output(raw, instance, stream, kind, max_size, keep, start)
         self._rewind()
+
+    def begin_again(self) -> None:
+        """Go on from what the side files say, after something could not be written."""
+        self.settle(list(self._rows.values()))
 
     def _rewind(self) -> None:
         """Read the index again from the newest file that begins before all that is to be written."""
@@ -143,7 +150,7 @@ def main() -> None:
     formatter = Formatter(sys.argv[2])
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    more = False
+    more, has_failed = False, False
     while True:
         if more or poll.poll():
             while poll.poll(0):
@@ -153,11 +160,13 @@ def main() -> None:
                 if rows := json.loads(packet).get("streams"):
                     formatter.settle(rows)
         try:
-            more = formatter.step()
+            if has_failed:
+                formatter.begin_again()
+            more, has_failed = formatter.step(), False
         except OSError as error:
             log.say(f"cannot write another format: {error}")
             time.sleep(1.0)
-            more = True
+            more = has_failed = True
         if not more:
             time.sleep(_REST_S)
 

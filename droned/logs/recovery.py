@@ -7,6 +7,7 @@ told now. Of compressions that were cut short, the raw segment is what counts.
 
 import os
 
+from droned.logs import log
 from droned.logs.format import (
     INDEX,
     MEMBER_HEADER_BYTES,
@@ -44,12 +45,14 @@ def folders(folder: str) -> dict[str, dict[str, Found]]:
             instance = f"{app}/{label}"
             if app == INDEX and label.endswith(".idx"):
                 continue
+            if not is_instance(instance):
+                continue
             try:
-                files = os.listdir(f"{folder}/{instance}")
+                found[instance] = _streams_in(f"{folder}/{instance}", os.listdir(f"{folder}/{instance}"))
             except NotADirectoryError:
                 continue  # logs of the time before
-            if is_instance(instance):
-                found[instance] = _streams_in(f"{folder}/{instance}", files)
+            except OSError as error:  # what others have put there keeps nobody from being captured
+                log.say(f"cannot look through {folder}/{instance}: {error.strerror}")
     return found
 
 

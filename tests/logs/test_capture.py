@@ -402,3 +402,21 @@ def test_settings_that_cannot_be_read_are_none(keeper: Keeper, content: bytes) -
     os.write(end, b"x\n")
     wait_indexed(keeper, "web/0", 2)
     os.close(end)
+
+
+def test_what_others_have_put_there_is_left_alone(keeper: Keeper) -> None:
+    """Logs of the time before, folders with odd names: nobody is kept from being captured by them."""
+    assert keeper.go() == 0
+    (keeper.folder / "web").mkdir()
+    old = keeper.folder / "web" / "0.stdout.log"
+    old.write_bytes(b"old\n")
+    (keeper.folder / "web/1/odd.new").mkdir(parents=True)
+    (keeper.folder / "notes").write_bytes(b"by hand\n")
+    keeper.start()
+    for number in (0, 1):
+        end = keeper.capture(f"web/{number}", 1, "stdout")
+        os.write(end, b"new\n")
+        wait_indexed(keeper, f"web/{number}", 4, "stdout")
+        os.close(end)
+    assert old.read_bytes() == b"old\n"
+    assert (keeper.folder / "notes").exists()

@@ -148,3 +148,19 @@ def test_others_are_captured_while_one_waits(keeper: Keeper, tmp_path: Path) -> 
 def cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_another_format_waits_for_room_and_is_whole(keeper: Keeper) -> None:
+    end = keeper.capture("web/0", format="json", max_size=10_000_000)
+    os.write(end, b"first\n")
+    path = keeper.folder / "web/0/output.jsonl"
+    wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") == 1)
+    count = 9_000
+    feed(end, count).join(30)  # its lines in JSON do not fit
+    wait_for(lambda: keeper.indexed()["web/0", "output"] == count * len(LINE) + 6)
+    ballast = fill(keeper.state)
+    os.write(end, b"last\n")
+    time.sleep(1.5)
+    ballast.unlink()
+    wait_for(lambda: path.read_bytes().count(b"\n") == count + 2, "all lines")
+    os.close(end)
