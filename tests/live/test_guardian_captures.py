@@ -361,13 +361,16 @@ def test_a_reexec_keeps_all_and_starts_the_installed_droned_logs(world: Guarded)
 def test_the_last_words_of_all_are_in_files_after_a_stop(world: Guarded) -> None:
     stub = begun(world)
     for number in range(20):
-        stub.run(f"web/{number}", 1, captured("trap 'echo bye; exit 0' TERM; sleep 600 & wait"))
+        stub.run(
+            f"web/{number}", 1, captured("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done")
+        )
+    until(lambda: all(written(world, f"web/{number}") == b"up\n" for number in range(20)))
     for number in range(20):
         stub.send("signal", instance=f"web/{number}", run=1, signal=15, to="main")
         stub.expect("ended")
     stub.send("exit", code=0)
     stub.exit()
     assert world.processes[-1].wait(10) == 0
-    assert [written(world, f"web/{number}") for number in range(20)] == [b"bye\n"] * 20
+    assert [written(world, f"web/{number}") for number in range(20)] == [b"up\nbye\n"] * 20
     assert not logs_pid(world)
     assert told(world, "go")

@@ -151,7 +151,7 @@ def test_what_living_programs_write_is_found_when_both_are_lost(world: Guarded, 
 
 def test_what_ended_without_a_guardian_is_not_lost(world: Guarded, stub: Stub) -> None:
     """Its pipe is with droned-logs alone then, which the next guardian attaches to."""
-    app = stub.run("web/0", 1, captured("trap 'echo last words; exit 0' TERM; echo first; sleep 600 & wait"))
+    app = stub.run("web/0", 1, captured("trap 'echo last words; exit 0' TERM; echo first; while :; do sleep 0.1; done"))
     until(lambda: written(world, "web/0") == b"first\n")
     logs = logs_pid(world)
     os.kill(logs, signal.SIGSTOP)
@@ -190,16 +190,19 @@ def test_a_server_of_another_user_opens_its_output_by_path(world: Guarded, stub:
 
 def test_the_last_words_are_in_files_when_all_has_ended(world: Guarded, stub: Stub) -> None:
     for number in range(30):
-        stub.run(f"web/{number}", 1, captured("trap 'echo bye; exit 0' TERM; sleep 600 & wait"))
+        stub.run(
+            f"web/{number}", 1, captured("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done")
+        )
+    until(lambda: all(written(world, f"web/{number}") == b"up\n" for number in range(30)))
     for number in range(30):
-        stub.send("signal", instance=f"web/{number}", run=1, signal=15, to="tree")
+        stub.send("signal", instance=f"web/{number}", run=1, signal=15, to="main")
     stub.expect_all("ended", 30)
     logs = logs_pid(world)
     stub.send("exit", code=0)
     stub.exit()
     assert world.processes[-1].wait(10) == 0
     assert not is_alive(logs)
-    assert [written(world, f"web/{number}") for number in range(30)] == [b"bye\n"] * 30
+    assert [written(world, f"web/{number}") for number in range(30)] == [b"up\nbye\n"] * 30
 
 
 def test_more_streams_than_the_soft_limit_allows(world: Guarded) -> None:
