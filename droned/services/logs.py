@@ -165,11 +165,6 @@ class LogsService(Service):
         return f"droned-logs is pid {self._link.pid}; {followers} following, {searches} searching"
 
     @property
-    def pid(self) -> int | None:
-        """The pid of `droned-logs`; None without one."""
-        return self._link.pid
-
-    @property
     def is_unreachable(self) -> bool:
         """Whether there has been no `droned-logs` for long."""
         return f"{IssueKind.LOGS}:{UNREACHABLE}" in self._registry.records("issue")

@@ -151,7 +151,8 @@ def test_what_living_programs_write_is_found_when_both_are_lost(world: Guarded, 
 
 def test_what_ended_without_a_guardian_is_not_lost(world: Guarded, stub: Stub) -> None:
     """Its pipe is with droned-logs alone then, which the next guardian attaches to."""
-    app = stub.run("web/0", 1, captured("trap 'echo last words; exit 0' TERM; echo first; while :; do sleep 0.1; done"))
+    script = "trap 'echo last words; exit 0' TERM; echo first; while :; do sleep 0.1; done"
+    app = stub.run("web/0", 1, captured(script))
     until(lambda: written(world, "web/0") == b"first\n")
     logs = logs_pid(world)
     os.kill(logs, signal.SIGSTOP)
