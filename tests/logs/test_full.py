@@ -30,7 +30,8 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
         with keeper_in(tmp_path) as made:
             yield made
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+        # The processes that it had started die with it, a moment later.
+        wait_for(lambda: subprocess.run(["umount", str(tmp_path)], capture_output=True).returncode == 0)
 
 
 def fill(folder: Path) -> Path:
