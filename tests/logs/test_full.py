@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,17 +22,20 @@ LINE = b"a line of a program that fills the disk\n"
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    """Its folder is a disk of two megabytes."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(tmp_path)])
+def keeper() -> Iterator[Keeper]:
+    """Its folder is a disk of two megabytes, not below those that another pytest may be tidying up."""
+    disk = Path(tempfile.mkdtemp(prefix="droned-full-"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)])
     if mounted.returncode:
+        disk.rmdir()
         pytest.skip("nothing may be mounted here")
     try:
-        with keeper_in(tmp_path) as made:
+        with keeper_in(disk) as made:
             yield made
     finally:
         # The processes that it had started die with it, a moment later.
-        wait_for(lambda: subprocess.run(["umount", str(tmp_path)], capture_output=True).returncode == 0)
+        wait_for(lambda: subprocess.run(["umount", str(disk)], capture_output=True).returncode == 0)
+        disk.rmdir()
 
 
 def fill(folder: Path) -> Path:
