@@ -131,7 +131,7 @@ def _named_groups(node: Node, reading: Reading, key: Key, path: str) -> Group:
         return Group(origin=node.origin, values=found)
     for written, value in node.pairs:
         try:
-            name = values.name(written.text)
+            name = values.app_name(written.text)
         except ValueError as reason:
             reading.problems.add(
                 written.origin, f"cannot use {shown(written.text)} as a name in {path}: {reason}"

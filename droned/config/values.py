@@ -29,6 +29,7 @@ WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 OCTAL = re.compile(r"0o?[0-7]{0,4}")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+OWN_APP = "droned"
 LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 
@@ -123,6 +124,13 @@ def signal_number(text: str) -> int:
     raise ValueError(
         f"it is a signal such as TERM, SIGTERM or 15{near(text.upper().removeprefix('SIG'), SIGNALS)}"
     )
+
+
+def app_name(text: str) -> str:
+    """A name that an app can have."""
+    if text == OWN_APP:
+        raise ValueError("that is droned's own, for its log")
+    return name(text)
 
 
 def name(text: str) -> str:

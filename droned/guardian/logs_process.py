@@ -40,7 +40,7 @@ def attached(state_dir: str) -> Life | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.setblocking(False)
-        sock.connect(f"/proc/self/fd/{folder}/socket")  # the path itself may be too long for a socket's
+        sock.connect(f"/proc/self/fd/{folder}/.socket")  # the path itself may be too long for a socket's
         pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         # Processes that it has started may hold its socket open when it is gone.
         if uid == os.geteuid() and processes.is_running(pid):
@@ -57,7 +57,7 @@ def attached(state_dir: str) -> Life | None:
 def is_held(state_dir: str) -> bool:
     """Whether some `droned-logs` has the folder: one that is just starting, or hangs."""
     try:
-        fd = os.open(os.path.join(state_dir, _FOLDER, "lock"), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(os.path.join(state_dir, _FOLDER, ".lock"), os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -2,10 +2,10 @@
 
 Under the folder `logs` of the state folder::
 
-    lock                                      held (flock) by the one process that captures
-    socket                                    its SOCK_SEQPACKET socket: for daemon, readers, a new guardian
+    .lock                                     held (flock) by the one process that captures
+    .socket                                   its SOCK_SEQPACKET socket: for daemon, readers, a new guardian
     .settings                                 the last ones it was given, for the next one
-    index/00000000000000000000.idx            what was captured when; named by its first position
+    .index/00000000000000000000.idx           what was captured when; named by its first position
     web/0/stdout-0000000000000000.log         a segment: named by the offset of its first byte in the stream
     web/0/stdout-0000000052428800.log.gz      the same, compressed once it is done with (see `gzip_member`)
     web/0/stdout.log                          link to the newest segment, for `tail -F`
@@ -34,10 +34,10 @@ STREAMS = ("stdout", "stderr", "output")
 
 # ---- names
 
-LOCK = "lock"
-SOCKET = "socket"
+LOCK = ".lock"
+SOCKET = ".socket"
 SETTINGS = ".settings"
-INDEX = "index"
+INDEX = ".index"
 _SEGMENT = re.compile(r"(stdout|stderr|output)-([0-9]{16,20})\.log(\.gz)?")
 _INDEX = re.compile(r"([0-9]{20})\.idx")
 _LAST = re.compile(r"last-([0-9]{1,18})\.json")

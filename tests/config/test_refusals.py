@@ -52,6 +52,7 @@ MUTANTS: list[tuple[str, str, str]] = [
     ("delay: 500ms", "delay: 20s", "16:42: cannot use a restart.delay of 20s with a max_delay of 10s"),
     ("apps:", "app:", '4:1: unknown key "app" (did you mean "apps"?)'),
     ("  web:", "  Web:", '5:3: cannot use "Web" as a name in apps: it has 1 to 64 of a-z'),
+    ("  web:", "  droned:", '5:3: cannot use "droned" as a name in apps: that is droned'),
     ("  web:", "  ../web:", '5:3: cannot use "../web" as a name in apps'),
     ("  web:", "  -rf:", '5:3: cannot use "-rf" as a name in apps'),
     ("  web:", '  "w\\u0435b":', '5:3: cannot use "wеb" as a name in apps'),

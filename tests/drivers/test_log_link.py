@@ -36,7 +36,7 @@ class Other:
     def listen(self) -> None:
         """Be there."""
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = self._folder / "socket"
+        path = self._folder / ".socket"
         path.unlink(missing_ok=True)
         self._listening.bind(str(path))
         self._listening.listen(8)

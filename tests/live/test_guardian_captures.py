@@ -39,7 +39,7 @@ def main_of(world: Guarded) -> Path:
 def begun(world: Guarded, **arguments: Any) -> Stub:
     """The daemon of a guardian that captures."""
     stub = world.begin(command=world.command(main=main_of(world), **arguments))
-    until((world.state / "logs" / "socket").exists)
+    until((world.state / "logs" / ".socket").exists)
     return stub
 
 

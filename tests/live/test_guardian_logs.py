@@ -31,7 +31,7 @@ def world() -> Iterator[Guarded]:
 def stub(world: Guarded) -> Stub:
     """A daemon that can replace a guardian, with `droned-logs` there."""
     made = world.begin(command=world.command(program=LINKED))
-    until((world.state / "logs" / "socket").exists)
+    until((world.state / "logs" / ".socket").exists)
     return made
 
 
@@ -56,7 +56,7 @@ def wait_for_more(world: Guarded, *instances: str) -> None:
 
 def logs_pid(world: Guarded) -> int:
     """The process that holds the lock of the folder, 0 without one."""
-    found = os.stat(world.state / "logs" / "lock")
+    found = os.stat(world.state / "logs" / ".lock")
     place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for line in Path("/proc/locks").read_text().splitlines():
         words = line.split()

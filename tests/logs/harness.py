@@ -39,7 +39,7 @@ class Client:
     def __init__(self, folder: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(str(folder / "socket"))
+        self.sock.connect(str(folder / ".socket"))
 
     def __enter__(self) -> "Client":
         return self
@@ -213,7 +213,7 @@ class Keeper:
     def blocks(self) -> Iterator[logs_format.Block]:
         """All blocks of the index; every file is whole, and positions follow one another."""
         position = None
-        for path in sorted((self.folder / "index").iterdir()):
+        for path in sorted((self.folder / ".index").iterdir()):
             content = path.read_bytes()
             end = 0
             for block in logs_format.blocks(content):

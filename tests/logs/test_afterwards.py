@@ -98,7 +98,7 @@ def test_all_segments_may_be_compressed(keeper: Keeper) -> None:
             Path(f"{path}.gz").write_bytes(compressed(path.read_bytes()))
             path.unlink()
         if is_index_lost:
-            for path in (keeper.folder / "index").iterdir():
+            for path in (keeper.folder / ".index").iterdir():
                 path.unlink()
         keeper.start()
         os.write(end, b"more\n")

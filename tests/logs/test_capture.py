@@ -349,7 +349,7 @@ def test_a_second_one_does_not_start(keeper: Keeper) -> None:
     time.sleep(0.2)
     assert second.poll() is None
     assert keeper.go() == 0
-    wait_for((keeper.folder / "socket").exists)
+    wait_for((keeper.folder / ".socket").exists)
     with pytest.raises(subprocess.TimeoutExpired):
         second.wait(0.3)
     third = subprocess.run(command, capture_output=True)

@@ -26,7 +26,7 @@ class FakeLogs:
     def __init__(self, folder: str, fd: int) -> None:
         os.makedirs(folder, exist_ok=True)
         self._folder = folder
-        self._lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT)
+        self._lock = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._told = open(os.path.join(folder, "told"), "a", buffering=1)  # noqa: SIM115
         self._guardian: socket.socket | None = socket.socket(fileno=fd)
@@ -34,7 +34,7 @@ class FakeLogs:
         self._reader, self._outbox = wire.to_logs(), wire.Outbox()
         self._streams: dict[str, tuple[int, int, dict[str, Any]]] = {}
         self._goes = False
-        path = os.path.join(folder, "socket")
+        path = os.path.join(folder, ".socket")
         if os.path.exists(path):
             os.unlink(path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
