@@ -26,6 +26,8 @@ from droned.logs.format import PACKET_BYTES, SOCKET
 
 ANSWER_S = 15.0
 """Longer than this nobody waits for an answer, the time in which there is no `droned-logs` included."""
+_WORDS = {"usage": "tell the usage of logs", "rotate": "rotate logs", "clear": "clear logs"}
+"""What a question asks for, as an error says it."""
 _WAITS_S = (0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 2.0)
 _NAMES_BYTES = PACKET_BYTES - 1024
 """What of a packet names and policies may take."""
@@ -50,6 +52,7 @@ class Question:
     """One question: what is left to be answered of it."""
 
     def __init__(self, do: str, packets: Mapping[int, bytes]) -> None:
+        self.do = do
         self.is_in_parts = do == "usage"
         """Whether an answer says that it is the last one; all others are alone."""
         self.packets = dict(packets)
@@ -165,7 +168,7 @@ class LogLink:
             ANSWER_S,
             self._finish,
             question,
-            ShuttingDown(f"cannot {do} logs: droned-logs does not answer; see the issues"),
+            ShuttingDown(f"cannot {_WORDS[do]}: droned-logs does not answer; see the issues"),
         )
         self._questions.update(dict.fromkeys(packets, question))
         if self._sock is not None:
@@ -276,7 +279,7 @@ class LogLink:
         if question is None:
             return
         if "error" in answer:
-            self._finish(question, NotNow(f"cannot do this with logs: {answer['error']}"))
+            self._finish(question, NotNow(f"cannot {_WORDS[question.do]}: {answer['error']}"))
             return
         parts = question.parts.setdefault(number, [])
         parts.append(answer)

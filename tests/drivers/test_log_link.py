@@ -227,20 +227,30 @@ def test_an_error_is_told(other: Other) -> None:
     failure: Any = []
     asked.addErrback(failure.append)
     assert failure[0].check(NotNow)
+    assert str(failure[0].value).startswith("cannot clear logs: ")
     assert "no such instance" in str(failure[0].value)
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_nobody_waits_for_ever(other: Other, there: bool) -> None:
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        ("usage", "cannot tell the usage of logs: "),
+        ("rotate", "cannot rotate logs: "),
+        ("clear", "cannot clear logs: "),
+    ],
+)
+def test_nobody_waits_for_ever(other: Other, there: bool, do: str, said: str) -> None:
     if there:
         connected(other)
     else:
         other.link.begin()
-    asked = other.link.ask("usage")
+    asked = other.link.ask(do, None if do == "usage" else ["web/0"])
     failure: Any = []
     asked.addErrback(failure.append)
     other.reactor.pump([0.5] * int(2 * ANSWER_S))
     assert failure[0].check(ShuttingDown)
+    assert str(failure[0].value).startswith(said)
 
 
 def test_who_waits_at_the_end_is_told(other: Other) -> None:

@@ -274,7 +274,7 @@ def test_what_is_lost_is_an_issue_until_nothing_is_lost_any_more(place: Place) -
 
 
 def test_a_droned_logs_that_does_not_answer_is_asked_again(place: Place) -> None:
-    place.link.fault = ShuttingDown("cannot usage logs")
+    place.link.fault = ShuttingDown("cannot tell the usage of logs")
     place.lost(web=1)
     assert place.spine.failures == []
     place.link.fault = None

@@ -290,7 +290,7 @@ def test_usage_is_what_droned_logs_says() -> None:
     assert reply["instances"]["web/0"]["segments"] == 2
     assert (reply["index_bytes"], reply["total_bytes"], reply["server"]) == (9, 10, "web1")
     place = Place()
-    place.logs.fault = ShuttingDown("cannot usage logs: droned-logs does not answer")
+    place.logs.fault = ShuttingDown("cannot tell the usage of logs: droned-logs does not answer")
     assert place.client().get("/logs/usage").status == 503
 
 

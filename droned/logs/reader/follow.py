@@ -59,7 +59,11 @@ class Follow:
     def _connect(self) -> bool:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
-            made.connect(f"{self._folder}/{SOCKET}")
+            place = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                made.connect(f"/proc/self/fd/{place}/{SOCKET}")  # the path itself may be too long for a socket's
+            finally:
+                os.close(place)
             made.send(json.dumps({"do": "watch"}).encode("ascii"))
         except OSError:
             made.close()

@@ -1,6 +1,8 @@
 """History: from which position to which a question reaches, and all that lies between."""
 
+import time
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from droned.logs.reader.ahead import ahead
 from droned.logs.reader.index import Index
@@ -19,6 +21,11 @@ _EACH_BYTES = 16 * 1024
 """A window has so much of each stream where there are many, but never more than `_MANY_BYTES`."""
 _LAST_BYTES = 128 * 1024
 _LAST_FACTOR = 8
+_TOLD_S = 0.25
+_LOOK_S = 0.01
+"""How long it may be until the index tells of what is in a segment, and how often it is looked at then."""
+_TRIES = 8
+"""So often the last lines are looked for where they are deleted meanwhile."""
 
 
 class Range:
@@ -56,6 +63,17 @@ class Range:
             yield page
 
 
+class Last(NamedTuple):
+    """The last lines, and what else lies between them, oldest first.
+
+    `newest` is the last part that was read; `is_missed`: there is no line, as all had been deleted.
+    """
+
+    newest: Range
+    groups: list[list[Item]]
+    is_missed: bool
+
+
 class History:
     """Answers the part of a question that lies in the past."""
 
@@ -69,9 +87,9 @@ class History:
 
     def show(self) -> Range:
         """Print it. Gives the range that ends where the future begins."""
-        begin, until = self._reach()
         if self.question.last is not None and self.question.after is None:
-            return self._show_last(begin, until, self.question.last)
+            return self._show_last(self.question.last)
+        begin, until = self._reach()
         found = Range(self, begin, until)
         if self.question.after is not None:
             self._tell_gap(found, begin)
@@ -121,16 +139,51 @@ class History:
         if begin is None or (oldest is not None and begin < oldest):
             self._output.tell({"event": "gap", "position": max(0, oldest or 0)})
 
-    def _show_last(self, begin: int | None, until: int | None, number: int) -> Range:
-        """The last so many lines, and what else lies between them: back from the end in growing steps."""
+    def _show_last(self, number: int) -> Range:
+        """The last so many lines, and what else lies between them.
+
+        Where all of it was deleted before it was read, those that there are by now.
+        """
         if number == 0:
             return self._finished(Range(self, self.end, None))
+        last = self._last(number)
+        before: object = None
+        for _number in range(_TRIES):
+            if not last.is_missed:
+                break
+            held = self._hold_newest()
+            if held == before:
+                break
+            before = held
+            last = self._last(number)
+        self.segments.release()
+        for items in last.groups:
+            self._output.add(items)
+        return last.newest
+
+    def _hold_newest(self) -> object:
+        """Look again, so that the newest can be read even if it is deleted. Gives what it is."""
+        question = self.question
+        on_disk = Streams(question.folder, self.segments).on_disk()
+        held = self.segments.hold(key for key in on_disk if question.asks_for(*key))
+        before = Index(question.folder).state()
+        stop = time.monotonic() + _TOLD_S
+        while (index := Index(question.folder)).state() == before and time.monotonic() < stop:
+            time.sleep(_LOOK_S)
+        self.index = index
+        self.end = self._look_at_the_end()
+        return held
+
+    def _last(self, number: int) -> "Last":
+        """What is to be shown: back from the end in growing steps."""
+        begin, until = self._reach()
         first = self.index.starts[0] if self.index.starts else None
         oldest = begin if begin is not None else first
         stop, size = until, _LAST_BYTES
         newest: Range | None = None
         kept: list[list[Item]] = []
         lines = 0
+        has_missed = has_read = False
         while True:
             at: int | None = (self.end if stop is None else stop) - size
             if oldest is None or (at is not None and at <= oldest):
@@ -139,13 +192,15 @@ class History:
             newest = newest or part
             items = last_of(part.items(part.windows()), number - lines)
             kept.append(items)
+            has_missed |= part.reading.has_missed
+            has_read |= part.reading.has_read
             lines += sum(isinstance(item, Line) for item in items)
             if lines >= number or at == begin:
                 break
             stop, size = at, size * _LAST_FACTOR
-        for items in reversed(kept):
-            self._output.add(items)
-        return newest
+        # A search that has read something may have found nothing in it.
+        is_missed = not lines and has_missed and not (has_read and self.question.grep is not None)
+        return Last(newest, kept[::-1], is_missed)
 
     def _finished(self, found: Range) -> Range:
         for _window in found.windows():

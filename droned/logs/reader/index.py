@@ -51,6 +51,10 @@ class Index:
         except FileNotFoundError:
             return 0
 
+    def state(self) -> tuple[int, int]:
+        """The newest file and its bytes: another one when more has been told."""
+        return (self.starts[-1], self.size(self.starts[-1])) if self.starts else (0, 0)
+
     def blocks(self, start: int) -> Blocks:
         """The blocks of a file, as they were when it was first asked for."""
         found = self._loaded.get(start)

@@ -88,6 +88,9 @@ class Reading:
         self.shows_begun_lines = False
         """Are the last lines of streams to be shown even without newline?"""
         self.tells_gaps = False
+        self.has_read = False
+        self.has_missed = False
+        """Was anything deleted before it was read?"""
 
     def has_begun_lines(self) -> bool:
         """Is there a line of which only a part has been read?"""
@@ -118,6 +121,7 @@ class Reading:
             for part in parts:
                 self._begin_at(part.stream, part.start)
                 part.pieces.extend(part.stream.segments.read(part.start, part.end))
+                self.has_read |= bool(part.pieces)
             for fact in here:
                 if fact.told.get("fact") in BORDERS:
                     for stream in self._streams.of(str(fact.told.get("instance"))):
@@ -216,6 +220,7 @@ class Reading:
     def _gap(self, found: list[Item], window: Window, stream: Stream, offset: int) -> None:
         """What lay before this offset is gone."""
         stream.carry, stream.carry_start = b"", offset
+        self.has_missed = True
         if self.tells_gaps:
             found.append(Event(window.start, -1, None, {"event": "gap"}))
             self.tells_gaps = False

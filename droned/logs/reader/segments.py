@@ -2,7 +2,8 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from droned.logs.format import segment_name, segment_named
 from droned.logs.reader.opened import Compressed, Raw
@@ -10,18 +11,23 @@ from droned.logs.reader.opened import Compressed, Raw
 MOST_OPEN = 400
 """Files that are open at once, over all streams."""
 _STEP = 1024 * 1024
+_TRIES = 20
+_HELD = 2
+MOST_HELD = 100
+"""Streams of which segments are kept open at once."""
 
 
 class Segments:
     """Reads one stream by its offsets; what has been deleted is left out."""
 
-    __slots__ = ("_end", "_folder", "_open", "_opened", "_starts", "stream")
+    __slots__ = ("_end", "_folder", "_held", "_open", "_opened", "_starts", "stream")
 
     def __init__(self, folder: str, stream: str, opened: "dict[Segments, None]") -> None:
         self._folder = folder
         self._opened = opened
         self.stream = stream
         self._open: Raw | Compressed | None = None
+        self._held: dict[int, Raw | Compressed] = {}
         self._starts: list[int] | None = None
         self._end = 0
 
@@ -32,7 +38,8 @@ class Segments:
                 names = [segment_named(name) for name in os.listdir(self._folder)]
             except (FileNotFoundError, NotADirectoryError):
                 names = []
-            self._starts = sorted({name.start for name in names if name and name.stream == self.stream})
+            starts = {name.start for name in names if name and name.stream == self.stream}
+            self._starts = sorted(starts.union(self._held))
         return self._starts
 
     def read(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -101,6 +108,27 @@ class Segments:
             return end or 0
         return starts[0] if end is None else min(starts[0], end)
 
+    def hold(self) -> list[tuple[int, int]]:
+        """Keep the newest segments, deleted or not, until `release`: the last one may be empty.
+
+        Gives the first offset and the bytes of each.
+        """
+        self.release()
+        for _number in range(_TRIES):
+            newest = self.starts(again=True)[-_HELD:]
+            for start in newest:
+                if (found := self._opened_at(start)) is not None:
+                    self._held[start] = found
+            if self._held or not newest:
+                break
+        return [(start, self._measure(start)[0]) for start in self._held]
+
+    def release(self) -> None:
+        """Keep nothing that is deleted."""
+        for file in self._held.values():
+            file.close()
+        self._held.clear()
+
     def close(self) -> None:
         """Close what is open."""
         if self._open is not None:
@@ -119,29 +147,36 @@ class Segments:
         start = starts[at]
         if at + 1 < len(starts):
             length = min(length, starts[at + 1] - offset)
-        found = self._open
+        found = self._held.get(start) or self._open
         if found is None or found.start != start:
             found = self._switch_to(start)
         return found.read(offset, length) if found is not None else b""
 
     def _switch_to(self, start: int) -> Raw | Compressed | None:
         self.close()
+        self._open = self._opened_at(start)
+        if self._open is not None:
+            self._opened[self] = None
+            if len(self._opened) > MOST_OPEN:
+                next(iter(self._opened)).close()
+        return self._open
+
+    def _opened_at(self, start: int) -> Raw | Compressed | None:
+        """The segment, open; None when it is gone."""
         for is_compressed in (False, True):
             try:
                 fd = os.open(self._path(start, is_compressed=is_compressed), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
-            self._open = Compressed(fd, start, self._opened) if is_compressed else Raw(fd, start)
-            self._opened[self] = None
-            if len(self._opened) > MOST_OPEN:
-                next(iter(self._opened)).close()
-            return self._open
+            return Compressed(fd, start, self._opened) if is_compressed else Raw(fd, start)
         return None
 
     def _measure(self, start: int) -> tuple[int, int]:
         """Bytes, uncompressed, and time of change in us."""
+        held = self._held.get(start)
         try:
-            found = os.stat(self._path(start, is_compressed=False))
+            place = held.fd if isinstance(held, Raw) else self._path(start, is_compressed=False)
+            found = os.stat(place)
             return found.st_size, found.st_mtime_ns // 1000
         except FileNotFoundError:
             pass
@@ -171,6 +206,18 @@ class AllSegments:
             found = Segments(f"{self._folder}/{instance}", stream, self._opened)
             self._found[instance, stream] = found
         return found
+
+    def hold(self, streams: Iterable[tuple[str, str]]) -> list[list[tuple[int, int]]]:
+        """Keep the newest segments of each of these, given by instance and name, until `release`.
+
+        Gives what `Segments.hold` does, for each: what is the same as before is all that there is.
+        """
+        return [self.of(instance, name).hold() for instance, name in islice(streams, MOST_HELD)]
+
+    def release(self) -> None:
+        """Keep nothing that is deleted."""
+        for segments in self._found.values():
+            segments.release()
 
     def close(self) -> None:
         """Close all that is open."""

@@ -98,7 +98,9 @@ class Socket:
         """Listen."""
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listening.settimeout(LONGEST_S)
-        self._listening.bind(str(self._path))
+        place = os.open(self._path.parent, os.O_PATH)
+        self._listening.bind(f"/proc/self/fd/{place}/{self._path.name}")
+        os.close(place)
         self._listening.listen()
 
     def accept(self) -> None:

@@ -59,6 +59,19 @@ def test_a_new_droned_logs_is_found(written: Written, socket: Socket) -> None:
         assert reader.until_shown(2) == written.objects
 
 
+def test_a_folder_may_have_a_longer_path_than_a_socket_can_have() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        written = Written(Path(folder, *["long" * 12] * 3))
+        socket = Socket(written.folder)
+        with Reader(written.folder) as reader:
+            socket.accept()
+            reader.until_caught_up()
+            written.tick((*WEB, b"one\n"))
+            socket.tell(written.position)
+            assert reader.until_shown(1) == written.objects
+        socket.close()
+
+
 def test_restart_rotation_compression_and_a_new_index(written: Written, socket: Socket) -> None:
     written.began("web/0", 1, "stdout")
     written.tick((*WEB, b"first\nno newline"))
