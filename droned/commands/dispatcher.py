@@ -80,12 +80,12 @@ class Dispatcher:
         targets or arguments, NotAllowed, Degraded, ShuttingDown, and what the
         function raises.
         """
-        if self._closed:
-            raise ShuttingDown(f"cannot {request.command}: droned is stopping")
         command = find_command(request.command)
+        if self._closed:
+            raise ShuttingDown(f"cannot {command.verb}: droned is stopping")
         if not caller.role.includes(command.role):
             raise NotAllowed(
-                f"cannot {command.name} as {caller.actor}: it needs the role {command.role}, "
+                f"cannot {command.verb} as {caller.actor}: it needs the role {command.role}, "
                 f"and yours is {caller.role}"
             )
         if command.klass is CommandClass.READ:
@@ -93,17 +93,17 @@ class Dispatcher:
         arguments = check_arguments(command, request.arguments)
         has_targets = bool(request.targets) or request.all_targets
         if command.takes_targets is TakesTargets.SOME and not has_targets:
-            raise BadRequest(f"cannot {command.name} without a target: name instances or apps, or say all")
+            raise BadRequest(f"cannot {command.verb} without a target: name instances or apps, or say all")
         if command.takes_targets is TakesTargets.NONE and has_targets:
             raise BadRequest(f"cannot take targets with {command.name}")
         if request.targets and request.all_targets:
             raise BadRequest("cannot take both all instances and names of some")
         if not command.works_degraded and self._is_degraded():
             raise Degraded(
-                f"cannot {command.name}: the journal cannot write, and this change would be forgotten; "
+                f"cannot {command.verb}: the journal cannot write, and this change would be forgotten; "
                 "see the issues"
             )
         function = self._functions.get(command.name)
         if function is None:
-            raise ShuttingDown(f"cannot {command.name}: the service that does it does not run")
+            raise ShuttingDown(f"cannot {command.verb}: the service that does it does not run")
         return await function(replace(request, arguments=arguments), caller)

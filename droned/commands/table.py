@@ -70,6 +70,13 @@ class Command(Struct, frozen=True, kw_only=True):
     arguments: tuple[Argument, ...] = ()
     works_degraded: bool = False
     """Whether it is taken when the journal cannot write; what only reads always is."""
+    words: str = ""
+    """What it does, behind `cannot`; empty: its name says it."""
+
+    @property
+    def verb(self) -> str:
+        """What it does, as an error says it: `rotate logs`."""
+        return self.words or self.name
 
 
 STREAMS = ("stdout", "stderr", "output")
@@ -282,6 +289,7 @@ _ROWS: tuple[Command, ...] = (
     ),
     Command(
         name="logs-rotate",
+        words="rotate logs",
         role=Role.OPERATE,
         klass=CommandClass.RUN,
         takes_targets=TakesTargets.SOME,
@@ -290,6 +298,7 @@ _ROWS: tuple[Command, ...] = (
     ),
     Command(
         name="logs-clear",
+        words="clear logs",
         role=Role.ADMIN,
         klass=CommandClass.RUN,
         takes_targets=TakesTargets.SOME,
@@ -387,7 +396,7 @@ def check_arguments(command: Command, given: Mapping[str, object]) -> Mapping[st
             values[argument.name] = check_value(argument, given[argument.name])
         elif argument.required:
             raise BadRequest(
-                f"cannot {command.name} without {argument.name}: {argument.help}", argument=argument.name
+                f"cannot {command.verb} without {argument.name}: {argument.help}", argument=argument.name
             )
         else:
             values[argument.name] = argument.default

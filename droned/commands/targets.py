@@ -9,7 +9,7 @@ instance once, in the order of the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
@@ -64,12 +64,18 @@ class TargetPattern(Struct, frozen=True, kw_only=True):
 
 
 def resolve(
-    targets: Sequence[str], snapshot: Snapshot, server: str, *, all_targets: bool = False
+    targets: Sequence[str],
+    snapshot: Snapshot,
+    server: str,
+    *,
+    all_targets: bool = False,
+    kept: Collection[str] = (),
 ) -> tuple[str, ...]:
     """The keys of the instances that `targets` name on this server, in configuration order.
 
     `server` is this server's own name. `all_targets` stands for every
-    instance and goes with no names. Raises NoSuchTarget, with near names, for
+    instance and goes with no names. What means none of them may mean one of
+    `kept`, which come last. Raises NoSuchTarget, with near names, for
     a text that matches nothing, and for another server's name; BadRequest for
     nothing at all and for what cannot be a target.
     """
@@ -83,30 +89,41 @@ def resolve(
         raise BadRequest(f"cannot take {len(targets)} targets at once: at most {MOST_NAMES}")
     found: set[str] = set()
     for target in targets:
-        found.update(_matches(target, snapshot, server))
-    return tuple(key for key in in_configuration_order(snapshot) if key in found)
+        found.update(_matches(target, snapshot, server, kept))
+    known = [key for key in in_configuration_order(snapshot) if key in found]
+    return (*known, *sorted(found.difference(known)))
 
 
 def log_keys(
-    targets: Sequence[str], snapshot: Snapshot, server: str, *, all_targets: bool = False
+    targets: Sequence[str],
+    snapshot: Snapshot,
+    server: str,
+    *,
+    all_targets: bool = False,
+    kept: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """The same with droned's own log, which is captured as that of an instance of its name."""
+    """The same with droned's own log, which is captured as that of an instance of its name.
+
+    `kept` are the instances, known or not, of which there is output.
+    """
     others = [target for target in targets if target != OWN_LOG]
     own = (OWN_LOG,) if len(others) < len(targets) else ()
-    return own if own and not others else (*resolve(others, snapshot, server, all_targets=all_targets), *own)
+    if own and not others:
+        return own
+    return (*resolve(others, snapshot, server, all_targets=all_targets, kept=kept), *own)
 
 
 def apps_and_instances(
-    targets: Sequence[str], snapshot: Snapshot, server: str
+    targets: Sequence[str], snapshot: Snapshot, server: str, *, kept: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What `targets` name as whole apps, with instances that are yet to come, and as single instances.
 
     Both are empty where everything is meant: without a target, or with one that names this server.
-    Raises as `log_keys` does.
+    `kept` is as for `log_keys`. Raises as `log_keys` does.
     """
     if not targets:
         return (), ()
-    log_keys(targets, snapshot, server)
+    log_keys(targets, snapshot, server, kept=kept)
     names = dict.fromkeys([*snapshot.apps, *(record.app for record in snapshot.instances.values())])
     apps: dict[str, None] = {}
     instances: dict[str, None] = {}
@@ -117,9 +134,11 @@ def apps_and_instances(
         if target == OWN_LOG:
             instances[OWN_LOG] = None
         elif pattern.label in (None, "*"):
-            apps.update(dict.fromkeys(name for name in names if fnmatchcase(name, pattern.app)))
+            fitting = [name for name in names if fnmatchcase(name, pattern.app)]
+            gone = () if fitting else _matches(target, snapshot, server, kept)
+            apps.update(dict.fromkeys([*fitting, *(key.partition("/")[0] for key in gone)]))
         else:
-            instances.update(dict.fromkeys(key for key in snapshot.instances if pattern.is_about(key)))
+            instances.update(dict.fromkeys(_matches(target, snapshot, server, kept)))
     return tuple(apps), tuple(instances)
 
 
@@ -154,7 +173,7 @@ def _quoted(name: str) -> str:
     return f'"{name}"' if is_plain_text(name, 80) and '"' not in name else shown(name, 80)
 
 
-def _matches(target: str, snapshot: Snapshot, server: str) -> Iterable[str]:
+def _matches(target: str, snapshot: Snapshot, server: str, kept: Collection[str] = ()) -> Iterable[str]:
     pattern = TargetPattern.parse(target, server)
     if pattern.app is None:
         return snapshot.instances
@@ -163,19 +182,24 @@ def _matches(target: str, snapshot: Snapshot, server: str) -> Iterable[str]:
         return (exact,)
     fitting = [key for key in snapshot.instances if pattern.is_about(key)]
     has_none_yet = pattern.label is None and pattern.app in snapshot.apps
-    if not fitting and not has_none_yet:
-        raise _unknown(target, pattern, snapshot)
-    return fitting
+    if fitting or has_none_yet:
+        return fitting
+    gone = [key for key in kept if pattern.is_about(key)]
+    if not gone:
+        raise _unknown(target, pattern, snapshot, kept)
+    return gone
 
 
-def _unknown(target: str, pattern: TargetPattern, snapshot: Snapshot) -> NoSuchTarget:
+def _unknown(target: str, pattern: TargetPattern, snapshot: Snapshot, kept: Collection[str]) -> NoSuchTarget:
     app, label = pattern.app or "", pattern.label
+    labels = [record.label for record in snapshot.instances.values() if record.app == app]
+    labels += [key.partition("/")[2] for key in kept if key.startswith(f"{app}/")]
     near: tuple[str, ...]
-    if label is not None and app in snapshot.apps:
-        labels = [record.label for record in snapshot.instances.values() if record.app == app]
-        near = tuple(f"{app}/{each}" for each in near_names(label, labels) or labels[:3])
+    if label is not None and (labels or app in snapshot.apps):
+        known = list(dict.fromkeys(labels))
+        near = tuple(f"{app}/{each}" for each in near_names(label, known) or known[:3])
     else:
-        near = near_names(app, snapshot.apps)
+        near = near_names(app, dict.fromkeys([*snapshot.apps, *(key.partition("/")[0] for key in kept)]))
     what = "an instance that matches" if _GLOB & set(target) else "instance or app"
     return NoSuchTarget(f"cannot find {what} {_quoted(target)}{hint(near)}", target=target, near=list(near))
 

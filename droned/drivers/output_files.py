@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from droned.logs.format import last_name, link_name
+from droned.logs.format import last_name, link_name, segment_named
 from droned.models.policy import LogPolicy, StderrTo
 from droned.models.registry import Commit
 
@@ -106,11 +106,39 @@ class OutputFiles:
         found = {run: _last_lines(f"{self.folder}/{instance}/{last_name(run)}") for run in runs}
         return {run: lines for run, lines in found.items() if lines is not None}
 
+    def kept(self) -> tuple[str, ...]:
+        """The instances, those of no configuration too, of which there is captured output.
+
+        Looks into many folders: for a thread.
+        """
+        return tuple(
+            f"{app}/{label}"
+            for app in _folders(self.folder)
+            for label in _folders(f"{self.folder}/{app}")
+            if _has_segment(f"{self.folder}/{app}/{label}")
+        )
+
     def follow(self, commit: Commit) -> None:
         """Forget the instances that are gone."""
         for change in commit.changes:
             if change.kind == "instance" and change.after is None:
                 self._begins.pop(change.key, None)
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def _has_segment(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return any(segment_named(entry.name) is not None for entry in entries)
+    except OSError:
+        return False
 
 
 def _last_lines(path: str) -> list[LastLine] | None:

@@ -18,7 +18,7 @@ from droned.commands.dispatcher import Caller, Dispatcher, Receipt
 from droned.commands.requests import Request
 from droned.commands.targets import log_keys
 from droned.drivers.output_files import LastLine, OutputFiles, policy_text
-from droned.errors import Busy, DronedError, ShuttingDown
+from droned.errors import Busy, DronedError, NoSuchTarget, ShuttingDown
 from droned.models.daemon_log import OWN_LOG
 from droned.models.events import EventType, Occurrence
 from droned.models.policy import LogPolicy
@@ -233,6 +233,10 @@ class LogsService(Service):
         found = {name: answers[-1].get(name) for name in ("index_bytes", "total_bytes")}
         return {"instances": instances, **found}
 
+    async def kept(self) -> tuple[str, ...]:
+        """The instances, those of no configuration too, of which there is captured output."""
+        return await self._pool.run(self._files.kept)
+
     async def last_lines(self, instance: str, runs: Sequence[int]) -> Mapping[int, list[LastLine]]:
         """The last lines of those of these runs of which they are kept."""
         if not runs:
@@ -290,9 +294,7 @@ class LogsService(Service):
         return await self._order(request, caller, "clear", "bytes")
 
     async def _order(self, request: Request, caller: Caller, do: str, result: str) -> Receipt:
-        keys = log_keys(
-            request.targets, self._registry.snapshot(), self._server_name, all_targets=request.all_targets
-        )
+        keys = await self._keys(request)
         named = "all" if request.all_targets else " ".join(request.targets)
         told = Occurrence(
             type=EventType.COMMAND_ACCEPTED,
@@ -306,6 +308,13 @@ class LogsService(Service):
         total = sum(cast(int, answer.get(result, 0)) for answer in answers)
         durable = await self._when_durable(done.version)
         return Receipt(version=done.version, durable=durable, action=None, result={result: total})
+
+    async def _keys(self, request: Request) -> tuple[str, ...]:
+        snapshot = self._registry.snapshot()
+        try:
+            return log_keys(request.targets, snapshot, self._server_name, all_targets=request.all_targets)
+        except NoSuchTarget:
+            return log_keys(request.targets, snapshot, self._server_name, kept=await self.kept())
 
     # ---- what may be wrong
 

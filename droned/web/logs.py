@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from droned.commands.arguments import shown
 from droned.commands.moments import When
 from droned.commands.requests import read_object, read_request
 from droned.commands.table import STREAMS, Role
 from droned.commands.targets import apps_and_instances
-from droned.errors import BadRequest, WrongMethod
+from droned.errors import BadRequest, NoSuchTarget, WrongMethod
 from droned.web.actions import json_body
 from droned.web.documents import encode
 from droned.web.events import Streams
@@ -39,13 +39,8 @@ class Logs(ApiResource):
         framing = LogMessages() if is_for_browsers else LogLines()
         if query["run"] is not None and query["previous"]:
             raise BadRequest("cannot take both run and previous: each names one run")
-        apps, instances = apps_and_instances(
-            request.query().get("target", []), self.api.registry.snapshot(), self.api.server
-        )
         after = _last_id(request)
         question = {
-            "instances": list(instances),
-            "apps": list(apps),
             "streams": list(query["stream"] or STREAMS),
             "after": query["after"] if after is None else after,
             "last": query["last"],
@@ -56,9 +51,30 @@ class Logs(ApiResource):
             "ignore_case": query["ignore_case"],
             "follow": query["follow"],
         }
+        return self._answer(request, framing, question, query["since"], query["until"])
+
+    async def _answer(
+        self,
+        request: ApiRequest,
+        framing: LogFraming,
+        question: Mapping[str, object],
+        since: When | None,
+        until: When | None,
+    ) -> Answer | None:
+        apps, instances = await self._meant(request.query().get("target", []))
         if request.method == b"HEAD":
             return Answer(body=b"", content_type=framing.content_type)
-        return self._stream(request, framing, question, query["since"], query["until"])
+        question = {"apps": list(apps), "instances": list(instances), **question}
+        await self._stream(request, framing, question, since, until)
+        return None
+
+    async def _meant(self, targets: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """Apps and instances. A target of which nothing is known is looked for in what is kept."""
+        snapshot, server = self.api.registry.snapshot(), self.api.server
+        try:
+            return apps_and_instances(targets, snapshot, server)
+        except NoSuchTarget:
+            return apps_and_instances(targets, snapshot, server, kept=await self.api.logs.kept())
 
     async def _stream(
         self,

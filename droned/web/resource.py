@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -57,6 +57,10 @@ class LogSource(Protocol):
 
     def usage(self) -> Awaitable[Mapping[str, object]]:
         """The room that everything takes."""
+        ...
+
+    def kept(self) -> Awaitable[Collection[str]]:
+        """The instances, those of no configuration too, of which there is captured output."""
         ...
 
     def last_lines(

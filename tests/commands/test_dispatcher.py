@@ -82,6 +82,18 @@ def test_an_operator_does_not_administer() -> None:
         service.ask_as(operator, "scale", arguments={"counts": {"web": 1}})
 
 
+@pytest.mark.parametrize(
+    ("command", "said"), [("logs-rotate", "cannot rotate logs"), ("logs-clear", "cannot clear logs")]
+)
+def test_what_cannot_be_done_is_told_in_english(command: str, said: str) -> None:
+    with pytest.raises(ShuttingDown, match=f"^{said}: the service"):
+        Service().ask(command, targets=["web"])
+    with pytest.raises(BadRequest, match=f"^{said} without a target"):
+        Service().ask(command)
+    with pytest.raises(NotAllowed, match=rf"^{said} as alice \(uid 1000\)"):
+        Service().ask_as(READER, command, targets=["web"])
+
+
 def test_a_journal_that_cannot_write_leaves_stop_and_kill() -> None:
     service = Service("start", "stop", "kill", is_degraded=True)
     with pytest.raises(Degraded, match="cannot start: the journal cannot write"):

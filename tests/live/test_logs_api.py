@@ -210,6 +210,23 @@ def test_rotate_and_clear_do_it_at_once(droned: Droned) -> None:
     assert lines(droned) == []
 
 
+def test_what_left_the_configuration_can_still_be_read_and_cleared(droned: Droned) -> None:
+    started(droned, said=python(SAY), old=python(SAY, instances=2))
+    until(lambda: len(lines(droned, "?target=old")) == 4)
+    droned.configure(json.dumps({"version": 1, "apps": {"said": python(SAY)}}))
+    droned.reload()
+    until(lambda: not [key for key in droned.rows() if key.startswith("old/")])
+    assert sorted(lines(droned, "?target=old")) == ["oh no", "oh no", "said", "said"]
+    assert droned.done("logs", "-g", "no", "--since", "1h", "old/0") == "oh no\n"
+    assert kept_bytes(droned, "old/1") > 0
+    with pytest.raises(Refused, match='cannot find instance or app "odl"; did you mean'):
+        droned.api.get("/logs?target=odl")
+    droned.api.ask("POST", "/logs/rotate", body={"targets": ["old"]})
+    assert len(lines(droned, "?target=old")) == 4
+    assert droned.api.ask("POST", "/logs/clear", body={"targets": ["old/1"]})["bytes"] > 0
+    assert sorted(lines(droned, "?target=old")) == ["oh no", "said"]
+
+
 def test_the_last_lines_of_a_run_that_failed_are_told(droned: Droned) -> None:
     code = "import sys; print('about to'); sys.exit('no module')"
     started(droned, bad=python(code, restart={"policy": "never"}))

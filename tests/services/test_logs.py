@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import fail, succeed
 
 from droned.drivers.output_files import OutputFiles, policy_text
-from droned.errors import Busy, CannotRun, NotNow, ShuttingDown
+from droned.errors import Busy, CannotRun, NoSuchTarget, NotNow, ShuttingDown
 from droned.models.events import EventType
 from droned.models.policy import LogPolicy
 from droned.models.registry import Commit
@@ -179,6 +179,22 @@ def test_orders_are_remembered_and_done(place: Place) -> None:
     place.link.answers["clear"] = [{"id": 3, "bytes": 77}]
     assert result_of(place.spine.command("logs-clear", "web/1")).result == {"bytes": 77}
     assert place.commits[-1].events[0].subject == "web/1"
+
+
+def test_orders_are_taken_for_what_left_the_configuration(place: Place, tmp_path: Path) -> None:
+    for instance in ("old/0", "old/1", "web/9", "empty/0"):
+        (tmp_path / "logs" / instance).mkdir(parents=True)
+    for instance in ("old/0", "old/1", "web/9"):
+        (tmp_path / "logs" / instance / "stdout-0000000000000000.log").touch()
+    result_of(place.spine.command("logs-clear", "old"))
+    result_of(place.spine.command("logs-rotate", "old/1", "web/9", "db", "droned/log"))
+    assert place.link.asked == [
+        ("clear", ("old/0", "old/1")),
+        ("rotate", ("db/0", "old/1", "web/9", "droned/log")),
+    ]
+    with pytest.raises(NoSuchTarget, match='cannot find instance or app "empty"'):
+        result_of(place.spine.command("logs-clear", "empty"))
+    assert len(place.link.asked) == 2
 
 
 def test_droneds_own_log_is_captured_and_named_like_an_instance(place: Place) -> None:

@@ -132,7 +132,9 @@ class ScriptedLogs:
     def __init__(self) -> None:
         self.readings: list[ScriptedReading] = []
         self.fault: Exception | None = None
-        self.kept: dict[int, list[dict[str, str]]] = {}
+        self.lines: dict[int, list[dict[str, str]]] = {}
+        self.gone: tuple[str, ...] = ()
+        """Instances that are in no configuration, of which there is output."""
 
     def read(
         self, question: Mapping[str, object], received: Callable[[bytes], None], ended: Callable[[int], None]
@@ -148,8 +150,11 @@ class ScriptedLogs:
         instances = {"web/0": {"bytes": 1, "segments": 2, "lost_bytes": 0}}
         return {"instances": instances, "index_bytes": 9, "total_bytes": 10}
 
+    async def kept(self) -> tuple[str, ...]:
+        return self.gone
+
     async def last_lines(self, instance: str, runs: Sequence[int]) -> Mapping[int, list[dict[str, str]]]:
-        return {run: self.kept[run] for run in runs if run in self.kept}
+        return {run: self.lines[run] for run in runs if run in self.lines}
 
 
 @dataclass

@@ -88,6 +88,39 @@ def test_an_app_is_asked_for_with_what_it_will_have(
     assert (reading.question["apps"], reading.question["instances"]) == (apps, instances)
 
 
+@pytest.mark.parametrize(
+    ("target", "apps", "instances"),
+    [
+        ("?target=oldapp", ["oldapp"], []),
+        ("?target=old*", ["oldapp"], []),
+        ("?target=oldapp/*", ["oldapp"], []),
+        ("?target=oldapp/0", [], ["oldapp/0"]),
+        ("?target=oldapp/0&target=web/9&target=web/0&target=db", ["db"], ["oldapp/0", "web/9", "web/0"]),
+        ("?target=w*", ["web"], []),
+        ("?target=web1:oldapp/1", [], ["oldapp/1"]),
+    ],
+)
+def test_what_left_the_configuration_is_found_by_what_is_kept_of_it(
+    target: str, apps: list[str], instances: list[str]
+) -> None:
+    place = Place()
+    place.logs.gone = ("oldapp/0", "oldapp/1", "web/0", "web/9", "worker/0")
+    _, reading = asked(place, target)
+    assert (reading.question["apps"], reading.question["instances"]) == (apps, instances)
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [("olddap", "oldapp"), ("oldapp/7", "oldapp/0"), ("web/7", "web/0"), ("elsewhere:oldapp", "")],
+)
+def test_what_was_never_there_is_an_error_with_a_hint(target: str, hint: str) -> None:
+    place = Place()
+    place.logs.gone = ("oldapp/0",)
+    problem = refused(f"?target={target}", place)
+    assert problem["status"] == 404
+    assert hint in problem["detail"]
+
+
 def test_moments_become_seconds() -> None:
     place = Place()
     place.clock.advance(1000.0)
@@ -343,9 +376,9 @@ def test_describe_and_why_show_the_last_lines_of_runs_that_failed() -> None:
     for run in (1, 2):
         crashed(place, run)
     lines = [{"stream": "stderr", "line": "Traceback"}]
-    place.logs.kept = {2: lines}
+    place.logs.lines = {2: lines}
     exits = place.client().get("/instances/web/0").json["exits"]
     assert [each.get("last_lines") for each in exits] == [None, lines]
     assert place.client().get("/instances/web/0/why").json["last_lines"] == lines
-    place.logs.kept = {}
+    place.logs.lines = {}
     assert place.client().get("/instances/web/0/why").json["last_lines"] == []
