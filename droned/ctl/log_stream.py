@@ -93,7 +93,7 @@ class _Progress:
         self._began = 0.0
         self._told_caught_up = False
         self._events_here: list[Record] = []
-        """Events at `position`: an answer that goes on behind it may tell them again."""
+        """Events and cut off lines at `position`: an answer that goes on behind it may tell them again."""
 
     def begin_answer(self) -> None:
         """Another answer begins."""
@@ -116,7 +116,7 @@ class _Progress:
         found: list[Told] = []
         for line, record in zip(batch, _records_of(batch), strict=True):
             position = record.get("position")
-            if "line" in record:
+            if "line" in record and "partial" not in record:
                 self.position = position
                 found.append(Told(line, record))
                 continue

@@ -161,6 +161,17 @@ def test_an_event_at_the_position_of_a_break_is_told_once(ctl: Ctl, daemon: Stub
     assert told == [line(2, "a"), end, run(2, "began"), line(4, "b")]
 
 
+def test_a_cut_off_line_at_the_position_of_a_break_is_told_once(ctl: Ctl, daemon: StubDaemon) -> None:
+    part, end = {**line(2, "par"), "partial": True}, run(2, "ended", status=0)
+    daemon.will("GET", "/logs", broken(line(1, "a"), part), answer(part, end, line(4, "b")))
+    told = [json.loads(each) for each in ctl("logs", "-o", "jsonl").out.splitlines()]
+    assert told == [line(1, "a"), part, end, line(4, "b")]
+    lost = {"event": "lost", "position": 2, "instance": "db/0", "stream": "stdout", "bytes": 1, "reason": "x"}
+    daemon.will("GET", "/logs", broken(lost), answer(lost, part, end, line(4, "b")))
+    told = [json.loads(each) for each in ctl("logs", "-o", "jsonl").out.splitlines()]
+    assert told == [lost, part, end, line(4, "b")]
+
+
 def test_an_answer_that_never_says_anything_is_given_up(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.will("GET", "/logs", broken())
     done = ctl("logs", "-f")

@@ -96,7 +96,7 @@ def test_one_run_can_be_had(running: Droned) -> None:
 
 
 def test_from_any_position_it_goes_on(running: Droned) -> None:
-    """With what comes later, and with the events at that very position."""
+    """With what comes later, and with the events and the cut off lines at that very position."""
     until(lambda: both_said(running), what="both instances' lines")
     running.done("restart", "say/0")
     until(lambda: "said" in running.done("logs", "say/0", "--run", "2"), what="the second run's line")
@@ -105,7 +105,8 @@ def test_from_any_position_it_goes_on(running: Droned) -> None:
         rest = [
             each
             for each in whole
-            if each["position"] > position or ("event" in each and each["position"] == position)
+            if each["position"] > position
+            or (each["position"] == position and ("event" in each or "partial" in each))
         ]
         assert records(running, "say", "--after", str(position)) == rest
 

@@ -98,13 +98,5 @@ class Follow:
             self._output.flush()
 
     def _tell_caught_up(self) -> None:
-        """What comes next has a higher position than this one.
-
-        But for the end of a run, which can end a line at the last position of all: so while a line is not
-        whole, the last position is not said to be done with.
-        """
-        end = self._range.walk.position
-        shown = self._output.position
-        if (shown is None or shown < end) and self._range.reading.has_begun_lines():
-            end -= 1
-        self._output.tell({"event": "caught_up", "position": max(0, end)})
+        """What comes next has a higher position than this one, or is told with an event at it."""
+        self._output.tell({"event": "caught_up", "position": max(0, self._range.walk.position)})

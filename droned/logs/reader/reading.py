@@ -61,6 +61,16 @@ class Part(NamedTuple):
     pieces: list[tuple[int, bytes]]
 
 
+class CutOff(NamedTuple):
+    """What a run's beginning or end had cut off a line, told again with it: `fact` is number `order`."""
+
+    stream: Stream
+    text: bytes
+    start: int
+    fact: Fact
+    order: int
+
+
 class Window(NamedTuple):
     """What is read at once. Facts are in the order of the index."""
 
@@ -68,6 +78,7 @@ class Window(NamedTuple):
     end: int
     parts: list[Part]
     facts: list[Fact]
+    again: list[CutOff]
 
 
 class Reading:
@@ -78,7 +89,8 @@ class Reading:
         self._index = index
         self._streams = streams
         self._begin = begin
-        self._runs = Runs(index, begin)
+        goes_on = begin is not None and begin == question.after
+        self._runs = Runs(index, begin - 1 if begin is not None and goes_on else begin)
         self.search = (
             Search(question.grep, is_inverted=question.is_inverted, ignore_case=question.ignore_case)
             if question.grep is not None
@@ -92,14 +104,11 @@ class Reading:
         self.has_missed = False
         """Was anything deleted before it was read?"""
 
-    def has_begun_lines(self) -> bool:
-        """Is there a line of which only a part has been read?"""
-        return any(stream.carry for stream in self._streams.all())
-
     def windows(self, page: Page, after: int | None, until: int | None, size: int) -> Iterator[Window]:
         """The page between two positions, in parts of about `size` bytes. Reads them.
 
-        Facts at the position that a client goes on from are told again: it may have seen some of them only.
+        Facts at the position that a client goes on from are told again, with the lines that they cut off: it
+        may have seen only some of that.
         """
         at = page.start if after is None else max(page.start, after)
         end = page.end if until is None else min(page.end, until)
@@ -122,14 +131,14 @@ class Reading:
                 self._begin_at(part.stream, part.start)
                 part.pieces.extend(part.stream.segments.read(part.start, part.end))
                 self.has_read |= bool(part.pieces)
-            for fact in here:
-                if fact.told.get("fact") in BORDERS:
-                    for stream in self._streams.of(str(fact.told.get("instance"))):
-                        offset = _offset(fact, stream)
-                        if offset is not None:
-                            self._begin_at(stream, offset)
+            again: list[CutOff] = []
+            for order, fact in enumerate(here):
+                for stream, offset in self._borders(fact):
+                    self._begin_at(stream, offset)
+                    if fact.position == after == self._question.after:
+                        again.append(self._cut_off(stream, offset, fact, order))
             if parts or here:
-                yield Window(at, stop, parts, here)
+                yield Window(at, stop, parts, here, again)
             at = stop
             if at >= end:
                 return
@@ -148,19 +157,36 @@ class Reading:
         if stream.is_begun:
             return
         stream.is_begun = True
-        start = offset
         if self._begin is not None:
-            start = stream.segments.line_start(offset, 0)
-            if start < offset:
-                key = (stream.instance, stream.name)
-                borders = [
-                    at for at in borders_before(self._index, key, start, self._begin) if start < at <= offset
-                ]
-                start = max([start, *borders])
-            start += (offset - start) // PIECE_BYTES * PIECE_BYTES
-        found = list(stream.segments.read(start, offset))
-        stream.carry = b"".join(data for _at, data in found)
+            stream.carry = self._line_before(stream, offset, self._begin, self._begin)
         stream.carry_start = offset - len(stream.carry)
+
+    def _cut_off(self, stream: Stream, offset: int, fact: Fact, order: int) -> CutOff:
+        text = self._line_before(stream, offset, fact.position - 1, fact.position)
+        return CutOff(stream, text, offset - len(text), fact, order)
+
+    def _line_before(self, stream: Stream, offset: int, told: int, told_before: int) -> bytes:
+        """What has no newline before this offset, and is no whole piece.
+
+        It goes back to where a run began or ended: at the offset as told up to the position `told`, before it
+        as told up to `told_before`.
+        """
+        start = stream.segments.line_start(offset, 0)
+        if start < offset:
+            key = (stream.instance, stream.name)
+            borders = [at for at in borders_before(self._index, key, start, told) if at == offset]
+            earlier = borders_before(self._index, key, start, told_before)
+            start = max([start, *borders, *(at for at in earlier if at < offset)])
+        start += (offset - start) // PIECE_BYTES * PIECE_BYTES
+        return b"".join(data for _at, data in stream.segments.read(start, offset))
+
+    def _borders(self, fact: Fact) -> Iterator[tuple[Stream, int]]:
+        """The streams of which a run begins or ends with this fact, and where."""
+        if fact.told.get("fact") in BORDERS:
+            for stream in self._streams.of(str(fact.told.get("instance"))):
+                offset = _offset(fact, stream)
+                if offset is not None:
+                    yield stream, offset
 
     def items(self, window: Window) -> list[Item]:
         """What a window has to show, in the order of capture."""
@@ -171,12 +197,14 @@ class Reading:
         closings: dict[tuple[str, str], list[tuple[int, Fact, int]]] = {}
         for order, fact in enumerate(window.facts):
             self._event(found, fact, 2 * order + 2)
-            if fact.told.get("fact") in BORDERS:
-                for stream in self._streams.of(str(fact.told.get("instance"))):
-                    offset = _offset(fact, stream)
-                    if offset is not None:
-                        key = (stream.instance, stream.name)
-                        closings.setdefault(key, []).append((offset, fact, 2 * order + 1))
+            for stream, offset in self._borders(fact):
+                key = (stream.instance, stream.name)
+                closings.setdefault(key, []).append((offset, fact, 2 * order + 1))
+        shown: set[tuple[Stream, int]] = set()
+        for stream, text, start, fact, order in window.again:
+            if (stream, start) not in shown:  # a run's end and the beginning of the next may tell of the same
+                shown.add((stream, start))
+                self._end_line(found, stream, text, start, fact.position, fact.time_us, 2 * order + 1)
         for part in window.parts:
             self._part(found, window, part, closings.pop((part.stream.instance, part.stream.name), []))
         for (instance, name), closing in closings.items():
@@ -283,6 +311,18 @@ class Reading:
         """A line ends without newline."""
         text, start = stream.carry, stream.carry_start
         stream.carry, stream.carry_start = b"", stream.carry_end
+        self._end_line(found, stream, text, start, position, time_us, order)
+
+    def _end_line(
+        self,
+        found: list[Item],
+        stream: Stream,
+        text: bytes,
+        start: int,
+        position: int,
+        time_us: int,
+        order: int,
+    ) -> None:
         if text and (self.search is None or self.search.is_in(text)):
             line = Line(position, order, time_us, stream.instance, stream.name, None, text, is_partial=True)
             self._line(found, line, start)

@@ -45,7 +45,7 @@ class Runs:
         if self._position is None:
             return None
         starts = self._index.starts
-        for start in reversed(starts[: bisect_right(starts, self._position)]):
+        for start in reversed(starts[: max(1, bisect_right(starts, self._position))]):
             for fact in reversed(self._index.facts_of(start).get(instance, [])):
                 if fact.told["fact"] == "began" and fact.position <= self._position:
                     return int(fact.told["run"]), _offsets(fact.told)

@@ -119,6 +119,20 @@ def test_a_position_of_a_follower_resumes_exactly(written: Written) -> None:
         assert shown(again.objects) == written.objects[-1:]
 
 
+def test_a_line_that_is_cut_off_where_a_follower_was_is_told_to_who_goes_on(written: Written) -> None:
+    written.began("web/0", 1, "stdout")
+    written.tick((*WEB, b"whole\npart"))
+    with Reader(written.folder) as reader:
+        caught = reader.until_caught_up()[-1]
+    assert caught["position"] == written.position
+    with Reader(written.folder, after=caught["position"]) as again:
+        again.until_caught_up()
+        written.ended("web/0", 256)
+        assert again.until_shown(2) == written.objects[-2:]
+    with Reader(written.folder, after=caught["position"]) as again:
+        assert again.until_shown(2) == written.objects[-2:]
+
+
 def test_it_ends_when_nobody_reads(written: Written) -> None:
     with Reader(written.folder) as reader:
         reader.until_caught_up()

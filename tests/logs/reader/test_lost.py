@@ -42,6 +42,22 @@ def test_a_gap_is_told_to_who_goes_on(written: Written) -> None:
     assert line["line"] == "kept"
 
 
+def test_what_a_runs_end_cut_off_is_told_again_with_it(written: Written) -> None:
+    """A client may have seen only some of what is told at one position."""
+    written.began("web/0", 1, "stdout")
+    written.tick((*DB, b"before\n"), (*WEB, b"whole\npart"))
+    written.ended("web/0")
+    written.began("web/0", 2, "stdout")
+    after = written.position
+    written.tick((*WEB, b"next\n"))
+    part, ended, began, following = told = asked(written.folder, after=after)
+    assert told == written.objects[-4:]
+    assert (part["line"], part["partial"], part["run"]) == ("part", True, 1)
+    assert (ended["what"], began["what"], following["line"]) == ("ended", "began", "next")
+    assert asked(written.folder, after=after, grep="a") == [part]
+    assert asked(written.folder, after=after, run=2) == [began, following]
+
+
 def test_a_position_that_never_was_is_a_gap(written: Written) -> None:
     written.tick((*WEB, b"one\n"))
     gap, line = asked(written.folder, after=written.position + 1)
