@@ -54,7 +54,9 @@ class Border:
         seen = kernel.tee(pipe.fd, self._scratch[1], _SCRATCH_BYTES)
         if not seen:
             return 0
-        content = os.read(self._scratch[0], seen)
+        content = b""
+        while len(content) < seen:  # a program may have made packets of what it writes: one comes at a time
+            content += os.read(self._scratch[0], seen - len(content))
         count, _ = cut(content, min(stream.room, 0), stream.policy.max_size)
         return os.splice(pipe.fd, stream.fd, max(count, 1), None, None, os.SPLICE_F_NONBLOCK)
 
