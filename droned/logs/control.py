@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ _MOST_CLIENTS = 200
 _MOST_WAITING = 256
 _PACKETS_A_TURN = 8
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16)
+_AGAIN_S = 1.0
 
 Answer = list[dict[str, Any]] | None
 
@@ -90,6 +92,8 @@ class Control:
                 return
             except OSError as error:
                 log.say(f"cannot accept a connection: {error.strerror}")
+                self._loop.watch(self._listener.fileno(), 0, self._accept)  # else it would be told at once
+                self._loop.alarm("accept", time.monotonic() + _AGAIN_S, self._listen_again)
                 return
             if len(self._clients) >= _MOST_CLIENTS:
                 sock.close()
@@ -98,6 +102,9 @@ class Control:
             client = Client(sock)
             self._clients[sock.fileno()] = client
             self._watch(client)
+
+    def _listen_again(self) -> None:
+        self._loop.watch(self._listener.fileno(), READ, self._accept)
 
     def _watch(self, client: Client) -> None:
         waits = client.waiting or client.is_behind
