@@ -46,7 +46,8 @@ def to_cut(streams: Sequence[Stream], total_bytes: int) -> Stream | None:
     if active <= total_bytes * 3 // 4:
         return None
     largest = max(streams, key=lambda stream: stream.offset - stream.segment)
-    return largest if largest.offset - largest.segment >= min(_LEAST_CUT_BYTES, total_bytes // 4) else None
+    least = min(_LEAST_CUT_BYTES, total_bytes // 4, total_bytes // (2 * len(streams)))
+    return largest if largest.offset - largest.segment >= least else None
 
 
 def needs(bounds: dict[tuple[str, str], int], streams: Sequence[Stream]) -> bool:

@@ -7,6 +7,7 @@ found there are looked at in slices afterwards: from then on all is in memory.
 import _thread
 import heapq
 import os
+import time
 from collections.abc import Callable, Iterable
 
 from droned.logs import log, retention
@@ -16,6 +17,8 @@ from droned.logs.told import first_streams
 
 _AGE_EVERY_S = 60.0
 _SLICE = 200
+_MOST_GONE = 1000
+_CUTS_A_LOOK = 20
 _SMALL_BYTES = 1024 * 1024
 _MOST_ASIDE = 4
 _STACK_BYTES = 256 * 1024
@@ -28,7 +31,9 @@ class Shelf:
     __slots__ = (
         "_by_age",
         "_compress",
+        "_gone",
         "_index",
+        "_is_shrinking",
         "_look_at",
         "_rotate",
         "_unseen",
@@ -55,6 +60,8 @@ class Shelf:
         self._by_age: list[tuple[float, int, int, Segment]] = []
         self._unseen: list[Segment] = []
         self._look_at = 0.0
+        self._gone = 0
+        self._is_shrinking = False
 
     @property
     def bytes(self) -> int:
@@ -106,20 +113,28 @@ class Shelf:
         """After something grew: the cap at once, ages every minute."""
         if self.total_bytes is not None and self.bytes > self.total_bytes:
             self._shrink(self.total_bytes)
-        if now >= self._look_at:
-            self._look_at = now + _AGE_EVERY_S
+        mono = time.monotonic()
+        if mono >= self._look_at:
+            self._look_at = mono + _AGE_EVERY_S
             self.check_ages(now)
             self.check_index()
 
     def _shrink(self, most: int) -> None:
-        while self._unseen:
-            self.look()
-        while self.bytes > most and self.delete_oldest():
-            pass
-        if self.bytes > most:
-            stream = retention.to_cut(list(self.streams.values()), most)
-            if stream is not None:
+        if self._is_shrinking:
+            return  # what is rotated here comes back by `done`
+        self._is_shrinking = True
+        try:
+            while self._unseen:
+                self.look()
+            for _ in range(_CUTS_A_LOOK):
+                while self.bytes > most and self.delete_oldest():
+                    pass
+                stream = retention.to_cut(list(self.streams.values()), most) if self.bytes > most else None
+                if stream is None:
+                    return
                 self._rotate(stream)
+        finally:
+            self._is_shrinking = False
 
     def check_ages(self, now: float) -> None:
         """Delete what is too old, and begin anew what was begun so long ago."""
@@ -159,8 +174,10 @@ class Shelf:
         while self._by_age:
             segment = heapq.heappop(self._by_age)[3]
             if not segment.is_gone:
+                self._gone -= 1  # it has left already
                 self.delete(segment, at_once=at_once)
                 return True
+            self._gone -= 1
         return False
 
     def delete(self, segment: Segment, *, at_once: bool = False) -> int:
@@ -168,6 +185,11 @@ class Shelf:
         stream = segment.stream
         stream.kept.remove(segment)
         segment.is_gone = True
+        self._gone += segment.bytes >= 0
+        if self._gone > max(_MOST_GONE, len(self._by_age) // 2):
+            self._by_age = [entry for entry in self._by_age if not entry[3].is_gone]
+            heapq.heapify(self._by_age)
+            self._gone = 0
         size = max(segment.bytes, 0)
         if size < _SMALL_BYTES or at_once or not _unlink_aside(segment.path):
             _unlink(segment.path)
