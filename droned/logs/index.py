@@ -137,7 +137,7 @@ class Index:
     def late(self, number: int, count: int, time_us: int) -> None:
         """Tell of bytes that were captured at another time: before we were started."""
         self._close_tick(time_us)
-        self._wait(tick_block(time_us, self._told, [(number, count)]))
+        self._wait(tick_block(time_us, self._told, [(number, part) for part in _parts(count)]))
         self._told += count
         self.position += count
 
@@ -154,6 +154,8 @@ class Index:
             os.unlink(f"{self.folder}/{index_name(first)}")
         except FileNotFoundError:
             pass
+        except OSError as error:
+            log.say(f"cannot delete {index_name(first)}: {error.strerror}")
         return size
 
     def _wait(self, block: bytes) -> None:
