@@ -28,11 +28,11 @@ class Capture:
 
     __slots__ = (
         "_by_name",
-        "_derived",
         "_next_number",
         "_own_pipes",
         "compressing",
         "control",
+        "derived",
         "folder",
         "index",
         "instances",
@@ -56,7 +56,7 @@ class Capture:
         self.compressing = Compressing(loop, self._compressed)
         self.shelf = Shelf(self.streams, self.index, self._rotate, self.compressing.add)
         self.mover = Mover(loop, self.index, self.shelf)
-        self._derived = Derived(folder, loop)
+        self.derived = Derived(folder, loop)
         self._recover()
         self.link = GuardianLink(loop, self, self._has_place)
         self.control = Control(folder, loop, Requests(self).do, self.link.attach)
@@ -81,7 +81,7 @@ class Capture:
             for first in range(0, len(names), 200):
                 self.link.tell({"type": "drained", "names": names[first : first + 200]})
         self.control.moved(self.index.position)
-        self._derived.moved()
+        self.derived.moved()
 
     def finish(self) -> None:
         """Take what is in the pipes, and tell the index of it."""
@@ -91,7 +91,7 @@ class Capture:
         self._save()
         self.control.close()
         self.compressing.close()
-        self._derived.close()
+        self.derived.close()
 
     # ---- what was there before
 
@@ -206,7 +206,7 @@ class Capture:
             if os.path.sameopenfile(known.fd, fd):
                 os.close(fd)
                 known.stream.treat_by(policy)
-                self._derived.settle(self.streams.values())
+                self.derived.settle(self.streams.values())
                 return
             log.say(f"{name} is another pipe than before: both are captured")
         stream = self.stream(message["instance"], message["stream"], policy)
@@ -229,7 +229,7 @@ class Capture:
             self._save_soon()
         stream.treat_by(policy)
         stream.is_forgotten = False
-        self._derived.settle((stream,))
+        self.derived.settle((stream,))
         return stream
 
     def _began(self, instance: Instance, run: int, at: float) -> None:
@@ -304,6 +304,10 @@ class Capture:
         """Capture from a pipe of the daemon's own."""
         self._own_pipes += 1
         stream = self.stream(instance, "output", policy)
+        for known in stream.pipes:
+            if os.path.sameopenfile(known.fd, fd):  # the same daemon has connected again
+                os.close(fd)
+                return
         name = f"own:{instance}:{self._own_pipes}"
         pipe = Pipe(fd, name, stream, 0, 0.0, is_own=True)
         self._by_name[name] = pipe
@@ -316,7 +320,7 @@ class Capture:
             instance = self.instances.get(name)
             for stream in instance.streams if instance is not None else ():
                 stream.treat_by(policy)
-        self._derived.settle(self.streams.values())
+        self.derived.settle(self.streams.values())
         self._save_soon()
         now = time.time()
         self.shelf.check_ages(now)

@@ -68,6 +68,15 @@ class Derived:
         else:
             self._begin()
 
+    def begin_anew(self, streams: Iterable[Stream]) -> None:
+        """What these streams have written so far was deleted, in all formats."""
+        changed = [self._rows[stream.number] for stream in streams if stream.number in self._rows]
+        for stream in streams:
+            if stream.number in self._rows and stream.policy.format != "raw":
+                _begin_at(stream)
+        if changed and self._pid:
+            self._send(changed)
+
     def moved(self) -> None:
         """Something was captured, and the index tells of it."""
         if self._sock is not None:

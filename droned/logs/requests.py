@@ -1,6 +1,7 @@
 """The requests of the control socket, checked and done."""
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from droned.logs import log
@@ -88,6 +89,7 @@ class Requests:
         except OSError as error:
             log.say(f"cannot clear {instance.folder}: {error.strerror}")
         capture.index.fact({"fact": "cleared", "instance": instance.name})
+        capture.derived.begin_anew(instance.streams)
         capture.mover.soon()
         return size
 
@@ -117,6 +119,8 @@ class Requests:
             raise RequestError(f"cannot capture from {len(fds)} descriptors")
         policy = _policy(request.get("policy", {}))
         try:
+            if not stat.S_ISFIFO(os.fstat(fds[0]).st_mode):
+                raise RequestError("cannot capture from what is no pipe")
             os.set_blocking(fds[0], False)
             self._capture.own(fds[0], name, policy)
         except OSError as error:
