@@ -62,7 +62,7 @@ class Compressing:
         while waiting and len(self._work) < _AT_ONCE:
             segment = waiting[0]
             if not segment.is_gone and segment.stream.policy.compress:
-                if segment.done_at + REST_S > now:
+                if 0.0 <= now - segment.done_at < REST_S:  # one of the future: the clock was set back
                     break
                 self._work.append(segment)
             waiting.popleft()

@@ -41,7 +41,7 @@ def folders(folder: str) -> dict[str, dict[str, Found]]:
     with os.scandir(folder) as apps:
         names = [entry.name for entry in apps if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
     for app in names:
-        for label in os.listdir(f"{folder}/{app}"):
+        for label in _names_in(f"{folder}/{app}"):
             instance = f"{app}/{label}"
             if app == INDEX and label.endswith(".idx"):
                 continue
@@ -66,11 +66,11 @@ def _streams_in(folder: str, files: list[str]) -> dict[str, Found]:
             if not name.is_compressed:
                 raw.add((name.stream, name.start))
         elif file.endswith((TEMPORARY, ".new")):
-            os.unlink(f"{folder}/{file}")
+            _delete(f"{folder}/{file}")
     for stream, found in streams.items():
         for name in [name for name in found.names if name.is_compressed and (stream, name.start) in raw]:
             # Renamed when it was whole and safe: only the end of the raw one was missing.
-            os.unlink(f"{folder}/{segment_name(stream, name.start)}")
+            _delete(f"{folder}/{segment_name(stream, name.start)}")
             found.names.remove(SegmentName(stream, name.start, False))
         found.names.sort()
         last = found.names[-1]
@@ -79,6 +79,21 @@ def _streams_in(folder: str, files: list[str]) -> dict[str, Found]:
         found.written_at = status.st_mtime
         found.last_bytes = -1 if last.is_compressed else status.st_size
     return streams
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        log.say(f"cannot look through {folder}: {error.strerror}")
+        return []
+
+
+def _delete(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        log.say(f"cannot delete {path}: {error.strerror}")
 
 
 def _text_bytes(path: str) -> int:

@@ -165,8 +165,11 @@ class Stream:
     def close(self) -> None:
         """Close the file; it is opened again when there is a byte for it."""
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # it is closed all the same; a disk that fails tells that to the next write
 
     def ends_line(self) -> bool:
         """Whether the last byte of the open segment is a newline, or there is none."""
