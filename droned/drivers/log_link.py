@@ -179,9 +179,13 @@ class LogLink:
 
     def _connect(self) -> None:
         self._retry = None
-        sock = socket.socket(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        )
+        try:
+            sock = socket.socket(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            )
+        except OSError:  # no descriptor to be had
+            self._connect_later()
+            return
         try:
             _connect(sock, self._folder)
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
