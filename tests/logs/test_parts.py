@@ -14,6 +14,7 @@ from droned.logs.border import cut
 from droned.logs.formats import as_json, stamped
 from droned.logs.index import Index
 from droned.logs.policy import PolicyError, policy_in, policy_of
+from droned.logs.shelf import Shelf
 from droned.logs.streams import Instance, Segment, Stream, is_instance
 from droned.logs.told import Told, read_index, take_in
 
@@ -283,3 +284,45 @@ def test_a_new_file_begins_where_the_last_one_ended(tmp_path: Path, monkeypatch:
         position += sum(count for block in others for _, count in block.pairs())
     assert position == 350
     assert index.size_bytes == sum(path.stat().st_size for path in files)
+
+
+# ---- what would grow, or end badly
+
+
+def shelf_in(folder: Path, stream: Stream) -> Shelf:
+    index = Index(str(folder), list, dict)
+    return Shelf({1: stream}, index, lambda each: None, lambda each: None)
+
+
+def test_segments_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    stream = stream_of(keep=2, compress=False)
+    stream.instance.folder = str(tmp_path)
+    shelf = shelf_in(tmp_path, stream)
+    for number in range(5000):
+        stream.offset += 10
+        segment = stream.begin_segment(1000.0 + number)
+        assert segment is not None
+        shelf.active_bytes += 10
+        shelf.done(segment, 1000.0 + number)
+    assert len(stream.kept) == 2
+    assert shelf.kept_bytes == 20
+    assert len(shelf._by_age) < 1100
+    assert shelf.delete_oldest()
+    assert shelf.delete_oldest()
+    assert not shelf.delete_oldest()
+
+
+def test_bytes_that_no_index_told_of_may_be_more_than_a_pair_takes(tmp_path: Path) -> None:
+    index = Index(str(tmp_path), lambda: [[1, "web/0", "stdout", 5 << 30]], dict)
+    index.fact({"fact": "streams", "streams": [[1, "web/0", "stdout", 0]]})
+    index.late(1, 5 << 30, TIME_US)
+    assert index.flush(0.0)
+    assert read_index(str(tmp_path)).streams[1][3] == 5 << 30
+
+
+def test_a_file_of_the_index_that_cannot_be_deleted_ends_nothing(tmp_path: Path) -> None:
+    index = Index(str(tmp_path), list, dict)
+    (tmp_path / logs_format.index_name(0)).mkdir()
+    index.files = [(0, 10), (10, 20)]
+    assert index.drop_oldest() == 10
+    assert index.files == [(10, 20)]
