@@ -221,7 +221,8 @@ def blocks(content: bytes, at: int = 0) -> Iterator[Block]:
 #     all that was captured of them is deleted
 # {"do": "usage", "id": 1}
 #     ->  {"id": 1, "instances": {"web/0": {"bytes": 1, "segments": 2, "lost_bytes": 0}}, "index_bytes": 9,
-#          "total_bytes": 9, "last": true}, in several packets where need be
+#          "total_bytes": 9, "last": true}, in several packets where need be; bytes are lost since it started,
+#     "lost_ago_s" with them is how long ago the last were, and "trouble" why something cannot be written now
 # {"do": "own", "instance": "droned/log", "policy": {…}} with one descriptor
 #     the read end of a pipe of the daemon's own, captured as `output` of that instance
 # What cannot be done is answered by {"id": 1, "error": "…"}.

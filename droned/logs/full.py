@@ -65,14 +65,12 @@ class Full:
             self._put_away(pipe)
             return -1
         if pipe.left:
-            stream.lost += len(pipe.left)
-            stream.lost_ever += len(pipe.left)
+            stream.lose(len(pipe.left))
             pipe.left = b""
         if not kernel.bytes_in(pipe.fd):
             return 0 if kernel.at_end(pipe.fd) else -1
         count = len(os.read(pipe.fd, most))
-        stream.lost += count
-        stream.lost_ever += count
+        stream.lose(count)
         return -1 if count else 0
 
     def _look(self) -> None:

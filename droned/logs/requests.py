@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 from droned.logs import log
@@ -136,11 +137,17 @@ def _policy(values: object) -> Policy:
         raise RequestError(str(error)) from error
 
 
-def _usage_of(instance: Instance) -> dict[str, int]:
+def _usage_of(instance: Instance) -> dict[str, int | str]:
     active = [stream.offset - stream.segment for stream in instance.streams]
     kept = [segment.bytes for stream in instance.streams for segment in stream.kept]
-    return {
+    row: dict[str, int | str] = {
         "bytes": sum(active) + sum(kept),
         "segments": len(kept) + sum(1 for size in active if size),
         "lost_bytes": sum(stream.lost_ever for stream in instance.streams),
     }
+    if row["lost_bytes"]:
+        row["lost_ago_s"] = int(time.monotonic() - max(stream.lost_at for stream in instance.streams))
+    for stream in instance.streams:
+        if stream.trouble:
+            row["trouble"] = stream.trouble
+    return row

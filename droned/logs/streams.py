@@ -7,6 +7,7 @@ the offset are the same place.
 """
 
 import os
+import time
 
 from droned.logs.format import link_name, segment_name
 from droned.logs.policy import Policy
@@ -87,6 +88,7 @@ class Stream:
         "is_forgotten",
         "kept",
         "lost",
+        "lost_at",
         "lost_ever",
         "name",
         "number",
@@ -118,6 +120,7 @@ class Stream:
         self.pipes: list[Pipe] = []
         self.lost = 0
         self.lost_ever = 0
+        self.lost_at = 0.0
         self.trouble = ""
         self.is_forgotten = False
         self.spared_until = 0.0
@@ -131,6 +134,13 @@ class Stream:
     def oldest(self) -> int:
         """The offset of the oldest byte that is still there."""
         return self.kept[0].start if self.kept else self.segment
+
+    def lose(self, count: int) -> None:
+        """So many bytes are thrown away."""
+        if count:
+            self.lost += count
+            self.lost_ever += count
+            self.lost_at = time.monotonic()
 
     def treat_by(self, policy: Policy) -> None:
         """Another policy from now on."""

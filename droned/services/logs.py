@@ -26,6 +26,7 @@ from droned.models.ports import IClock, IPool, ITimers, Runner
 from droned.models.records import AppRecord, InstanceRecord, IssueKind
 from droned.models.registry import Commit, Registry
 from droned.services.issue_book import IssueBook
+from droned.services.losses import LOST_S, Losses
 
 FOLLOWERS = 16
 SEARCHES = 8
@@ -34,9 +35,6 @@ UNREACHABLE_S = 30.0
 """So long without `droned-logs` is worth a person's look; it is replaced in a tenth of a second."""
 USAGE_S = 60.0
 """How often it is asked what was lost."""
-LOST_S = 600.0
-"""So long after the last loss the issue is closed."""
-SHOWN = 5
 
 UNREACHABLE = "droned-logs"
 LOST = "output"
@@ -150,9 +148,7 @@ class LogsService(Service):
         self._unsubscribe: Callable[[], None] = lambda: None
         self._readers: dict[Reader, bool] = {}
         self._calls: dict[str, Any] = {}
-        self._lost: dict[str, int] | None = None
-        self._losses: dict[str, int] = {}
-        self._lost_mono = 0.0
+        self._losses = Losses()
         link.changed = self._link_changed
 
     @property
@@ -353,35 +349,19 @@ class LogsService(Service):
 
     async def _look_for_losses(self) -> None:
         try:
-            told = cast(Mapping[str, Mapping[str, int]], (await self.usage())["instances"])
+            told = cast(Mapping[str, Mapping[str, Any]], (await self.usage())["instances"])
         except DronedError:
             return  # it is being replaced; asked again in a minute
         if self.running:
-            self.take_losses({name: each.get("lost_bytes", 0) for name, each in told.items()})
+            self.take_losses(told)
 
-    def take_losses(self, lost: Mapping[str, int]) -> None:
-        """Open or close the issue by what was lost so far, in bytes by instance.
-
-        What had been lost before this daemon first asked is no news.
-        """
-        before, self._lost = self._lost, dict(lost)
-        if before is None:
-            before = self._lost
-            self._lost_mono = self._clock.mono()
-        grown = {name: count - before.get(name, 0) for name, count in lost.items()}
-        grown = {name: count for name, count in grown.items() if count > 0}
-        if grown:
-            self._lost_mono = self._clock.mono()
-            for name, count in grown.items():
-                self._losses[name] = self._losses.get(name, 0) + count
-            self._issues.open(IssueKind.LOGS, LOST, _losses_text(self._losses), LOST_REMEDY)
-        elif self._clock.mono() - self._lost_mono >= LOST_S:
-            self._losses.clear()
-            self._issues.close(IssueKind.LOGS, LOST, f"nothing was lost for {LOST_S / 60:g} minutes")
-
-
-def _losses_text(losses: Mapping[str, int]) -> str:
-    most = sorted(losses, key=losses.__getitem__, reverse=True)
-    named = ", ".join(f"{name} {losses[name]} bytes" for name in most[:SHOWN])
-    more = f" and of {len(most) - SHOWN} more" if len(most) > SHOWN else ""
-    return f"output was lost: of {named}{more}; the places are marked in their logs"
+    def take_losses(self, told: Mapping[str, Mapping[str, Any]]) -> None:
+        """Open or close the issue by what is told of each instance."""
+        before = self._losses.text
+        self._losses.take(told, self._clock.mono())
+        text = self._losses.text
+        if not text:
+            why = f"output is written, and nothing was lost for {LOST_S / 60:g} minutes"
+            self._issues.close(IssueKind.LOGS, LOST, why)
+        elif text != before:
+            self._issues.open(IssueKind.LOGS, LOST, text, LOST_REMEDY)

@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.logs.harness import Keeper, keeper_in, wait_for
+from tests.logs.harness import Client, Keeper, keeper_in, wait_for
 
 pytestmark = [
     pytest.mark.live,
@@ -63,6 +64,11 @@ def feed(end: int, lines: int) -> threading.Thread:
     return thread
 
 
+def usage_of(client: Client) -> dict[str, Any]:
+    row: dict[str, Any] = client.ask({"do": "usage"})["instances"]["web/0"]
+    return row
+
+
 def test_rotated_segments_make_room(keeper: Keeper) -> None:
     """`drop`: of 8 MB on a disk of 2 the newest are there, and nothing was thrown away."""
     end = keeper.capture("web/0", max_size=100_000, keep=1000)
@@ -87,8 +93,13 @@ def test_what_is_dropped_is_counted_and_told(keeper: Keeper) -> None:
     thread = feed(end, count)
     thread.join(30)
     assert not thread.is_alive()
-    ballast.unlink()
-    wait_for(lambda: b"[droned: " in keeper.content("web/0"), "what was lost")
+    with Client(keeper.folder) as client:
+        row = wait_for(lambda: (each := usage_of(client)).get("lost_bytes") and each)
+        assert (row["trouble"], row["lost_ago_s"] < 10) == ("disk full", True)
+        ballast.unlink()
+        wait_for(lambda: b"[droned: " in keeper.content("web/0"), "what was lost")
+        row = wait_for(lambda: "trouble" not in (each := usage_of(client)) and each)
+        assert row["lost_bytes"] > 0
     os.write(end, b"after\n")
     wait_for(lambda: keeper.content("web/0").endswith(b"after\n"))
     os.close(end)

@@ -13,8 +13,10 @@ from droned.drivers.output_files import OutputFiles, policy_text
 from droned.errors import Busy, CannotRun, NoSuchTarget, NotNow, ShuttingDown
 from droned.models.events import EventType
 from droned.models.policy import LogPolicy
+from droned.models.records import IssueKind
 from droned.models.registry import Commit
-from droned.services.logs import FOLLOWERS, LOST_S, SEARCHES, UNREACHABLE_S, USAGE_S, LogsService
+from droned.services.logs import FOLLOWERS, LOST, SEARCHES, UNREACHABLE_S, USAGE_S, LogsService
+from droned.services.losses import LOST_S
 from tests.fakes.pools import InlinePool
 from tests.services.spine import Spine, app, result_of
 
@@ -93,11 +95,16 @@ class Place:
         self.readers: list[FakeReader] = []
         self.cannot_start = False
         self.commits: list[Commit] = []
-        self.service = LogsService(
+        self._folder = folder
+        self.service = self._new_service()
+        self.spine.registry.subscribe(self.commits.append)
+
+    def _new_service(self) -> LogsService:
+        return LogsService(
             registry=self.spine.registry,
             link=self.link,
             new_reader=self._new_reader,
-            files=OutputFiles(str(folder)),
+            files=OutputFiles(str(self._folder)),
             issues=self.spine.issues,
             dispatcher=self.spine.dispatcher,
             server_name="here",
@@ -108,7 +115,12 @@ class Place:
             run=self.spine.run,
             moment=self.spine.supervision.moment,
         )
-        self.spine.registry.subscribe(self.commits.append)
+
+    def next_daemon(self) -> None:
+        """Have another service, which knows what is in the registry."""
+        self.service.stopService()
+        self.service = self._new_service()
+        self.service.startService()
 
     def _new_reader(self, received: Callable[[bytes], None], ended: Callable[[int], None]) -> FakeReader:
         if self.cannot_start:
@@ -277,7 +289,7 @@ def test_a_droned_logs_that_is_replaced_is_no_issue_and_one_that_stays_away_is(p
 
 def test_what_is_lost_is_an_issue_until_nothing_is_lost_any_more(place: Place) -> None:
     place.lost(web=500)
-    assert place.issues() == [], "what was lost before this daemon came is no news"
+    assert place.issues() == [], "what was lost long before this daemon came is no news"
     place.lost(web=500, db=10)
     assert place.issues() == ["output was lost: of db/0 10 bytes; the places are marked in their logs"]
     place.lost(web=520, db=15)
@@ -287,6 +299,53 @@ def test_what_is_lost_is_an_issue_until_nothing_is_lost_any_more(place: Place) -
     assert len(place.issues()) == 1
     place.lost(web=0, db=0)
     assert place.issues() == []
+
+
+def usage_is(place: Place, **rows: Mapping[str, object]) -> None:
+    """Let a minute go by, at the end of which this is told of instances."""
+    instances = {f"{name}/0": row for name, row in rows.items()}
+    place.link.answers["usage"] = [{"id": 1, "instances": instances, "last": True}]
+    place.spine.clock.advance(USAGE_S)
+
+
+def test_what_was_lost_shortly_before_this_daemon_came_is_an_issue_for_as_long_as_any(place: Place) -> None:
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 200}, db={"lost_bytes": 9, "lost_ago_s": 5000})
+    assert place.issues() == ["output was lost: of web/0 500 bytes; the places are marked in their logs"]
+    for minute in range(1, 7):
+        ago_s = 200 + minute * USAGE_S
+        usage_is(place, web={"lost_bytes": 500, "lost_ago_s": ago_s})
+        assert len(place.issues()) == 1
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 620})
+    assert place.issues() == []
+
+
+def test_an_issue_of_an_earlier_daemon_goes_on_or_is_closed(place: Place) -> None:
+    place.spine.issues.open(IssueKind.LOGS, LOST, "output was lost", "")
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 60})
+    assert len(place.issues()) == 1
+    place.next_daemon()
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 120})
+    assert len(place.issues()) == 1
+    place.next_daemon()
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 2000})
+    assert place.issues() == []
+
+
+def test_what_a_new_droned_logs_lost_is_news(place: Place) -> None:
+    usage_is(place, web={"lost_bytes": 500, "lost_ago_s": 2000})
+    usage_is(place, web={"lost_bytes": 20, "lost_ago_s": 1})
+    assert "of web/0 20 bytes" in place.issues()[0]
+
+
+def test_what_cannot_be_written_is_an_issue_while_it_is_so(place: Place) -> None:
+    usage_is(place, web={"lost_bytes": 0, "trouble": "disk full"})
+    assert place.issues() == ["output cannot be written: of web/0 (disk full)"]
+    usage_is(place, web={"lost_bytes": 7, "lost_ago_s": 1})
+    assert place.issues() == ["output was lost: of web/0 7 bytes; the places are marked in their logs"]
+    place.service.take_losses({"db/0": {"trouble": "disk full"}})
+    assert place.issues()[0].startswith(
+        "output cannot be written: of db/0 (disk full); output was lost: of web"
+    )
 
 
 def test_a_droned_logs_that_does_not_answer_is_asked_again(place: Place) -> None:
