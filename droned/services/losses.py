@@ -1,4 +1,4 @@
-"""What of captured output was lost lately, and what cannot be written: as `droned-logs` tells it, in words."""
+"""What of captured output was lost lately and what cannot be written, as `droned-logs` tells it, in words."""
 
 from __future__ import annotations
 
