@@ -61,9 +61,8 @@ class Follow:
         try:
             place = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                made.connect(
-                    f"/proc/self/fd/{place}/{SOCKET}"
-                )  # the path itself may be too long for a socket's
+                # The path itself may be too long for a socket's.
+                made.connect(f"/proc/self/fd/{place}/{SOCKET}")
             finally:
                 os.close(place)
             made.send(json.dumps({"do": "watch"}).encode("ascii"))
