@@ -111,7 +111,12 @@ class Adoptions:
         if pidfd < 0:
             pidfd = self._opened(run)
         if pidfd >= 0:
-            pidfd = self._watched[run.key] = self._descriptors.put_up(pidfd)
+            pidfd = self._descriptors.put_up(pidfd)
+            if self._descriptors.is_reserved(pidfd) and processes.is_alive(run.pid, run.start_time):
+                os.close(pidfd)  # looked at now and then; one that is gone tells how, and is closed
+                pidfd = -1
+        if pidfd >= 0:
+            self._watched[run.key] = pidfd
             self._loop.watch(pidfd, loop.READ, lambda _events: self._exited(run, pidfd))
         elif not processes.is_alive(run.pid, run.start_time):
             self._undecided[run.key] = run

@@ -11,6 +11,9 @@ line before the first launch that differs from the one before, none for each
 launch. With it a guardian that has lost everything knows which programs write
 into pipes of ours, and reopens those of the living at /proc/PID/fd. Our pipes
 are known there by how they are open: for reading and writing, as no other is.
+
+Where descriptors are few, what `droned-logs` or a living program has can be
+left with them: it is reopened when the next `droned-logs` has to be told of it.
 """
 
 import os
@@ -30,6 +33,7 @@ _NUMBERS = {"stdout": (1,), "stderr": (2,), "output": (1, 2)}
 _MOST_ENDED = 4000
 _MOST_MESSAGES = 100_000
 _ROOM = 96  # what the launches that are going on may take before room is made
+_FEW, _FREE = 4, 1024  # room is not counted while at most a fourth is taken, and so many are free
 _NOTHING: Capturing = ((), "")
 _FIELDS = ("instance", "run", "stream", "policy", "at", "fd", "has_begun", "has_ended")
 
@@ -45,6 +49,7 @@ class Kept:
         self.stream = stream
         self.policy = policy
         self.fd = fd
+        """-1: `droned-logs` or the program has it, there was no room here."""
         self.at = at
         self.has_begun = False
         """Whether the program runs; before that there is nothing to tell."""
@@ -81,6 +86,8 @@ class Captures:
         self._unconfirmed: deque[Message] = deque(maxlen=_MOST_MESSAGES)
         self._asked = 0
         self._low: list[Kept] = []
+        self.is_heard = False
+        """Whether a `droned-logs` listens."""
         self.are_crowded = False
         """Whether what is launched next may find no room before `make_room`."""
 
@@ -122,10 +129,32 @@ class Captures:
 
     def make_room(self) -> None:
         """Put up all that take room. Best while no program is being born: it would get the raised limit."""
-        low = [kept for kept in self._low if kept.fd >= 0]
-        self._low, self.are_crowded = [], False
+        low = [kept for kept in self._low if kept.fd >= 0 and self._descriptors.takes_room(kept.fd)]
+        self.are_crowded = False
         for kept, fd in zip(low, self._descriptors.put_all_up([kept.fd for kept in low]), strict=True):
             kept.fd = fd
+        self._low = [kept for kept in low if self._descriptors.takes_room(kept.fd)]  # later, perhaps
+
+    def fit(self, streams: int, others: int) -> bool:
+        """Whether so many more streams can be captured, while so many `others` descriptors are to come."""
+        if len(self.kept) + streams > self._descriptors.most_captured:
+            return False
+        if _FEW * len(self.kept) + _FREE < self._descriptors.border:
+            return True  # without counting
+        return self._descriptors.have_room(streams + others)
+
+    def make_way(self, count: int) -> None:
+        """Leave so many of living programs to `droned-logs`, which has them too, as the programs have."""
+        if not self.is_heard:
+            return
+        untold = {what.name for what in self.untold if isinstance(what, Kept)}
+        soft, _ = self._descriptors.soft_and_hard
+        for kept in self.kept.values():
+            is_living = kept.has_begun and not kept.has_ended
+            if count > 0 and is_living and 0 <= kept.fd < soft and kept.name not in untold:
+                os.close(kept.fd)
+                kept.fd = -1
+                count -= 1
 
     def began(self, run: Run) -> None:
         """Its program runs."""
@@ -206,13 +235,20 @@ class Captures:
             return
         taken = Kept(message["instance"], message["run"], message["stream"], message["policy"], -1)
         taken.at, taken.has_begun = message["at"], True
-        taken.fd = self._descriptors.put_up(fd)
+        taken.fd = self._unless_reserved(self._descriptors.put_up(fd))
         self.kept[message["name"]] = taken
+
+    def _unless_reserved(self, fd: int) -> int:
+        if not self._descriptors.is_reserved(fd):
+            return fd
+        os.close(fd)
+        return -1
 
     def _close(self, name: str) -> None:
         kept = self.kept.pop(name, None)
         if kept is not None:
-            os.close(kept.fd)
+            if kept.fd >= 0:
+                os.close(kept.fd)
             kept.fd = -1
 
     def drop_oldest(self) -> None:
@@ -240,8 +276,16 @@ class Captures:
                 log.say(f"cannot find all that {run.instance} writes to: {len(found)} of {len(streams)}")
             self.keep(run, policy, found)
             for kept in self._of(run.key):
+                kept.fd = self._unless_reserved(self._descriptors.put_up(kept.fd))
                 kept.has_begun = True
                 self.untold.append(kept)
+
+    def reopened(self, kept: Kept, run: Run) -> int:
+        """Another copy of one that is elsewhere, to be closed by the caller; -1 where there is none."""
+        if not run.pid:
+            return -1
+        others = [each.fd for each in self._of(run.key) if each.fd >= 0]
+        return _reopened(run, _NUMBERS.get(kept.stream, ()), others)
 
     # ---- over a re-exec
 
@@ -266,7 +310,7 @@ class Captures:
 def descriptors_in(saved: Mapping[str, Any]) -> list[int]:
     """The descriptors that have to stay open for saved captures."""
     at = _FIELDS.index("fd")
-    return [values[at] for values in saved.get("kept", ())]
+    return [values[at] for values in saved.get("kept", ()) if values[at] >= 0]
 
 
 def _name(instance: str, run: int, stream: str) -> str:

@@ -27,6 +27,7 @@ from droned.guardian.wire import Launch, Message
 _AT_ONCE = 16
 _MOST_WITH_THREADS = 32
 _MOST_UNKNOWN = 10_000
+_LASTING, _PASSING = 2, 4  # the descriptors of a launch that is captured: kept, and taken in its course
 
 
 class _Death:
@@ -98,17 +99,31 @@ class Children:
         """Start a few that have waited longest; True when there is more to do at once."""
         if self._captures.need_room and (self.are_settled or self._spawners.are_slow):
             self._captures.make_room()
-        if self._queue and self._has_room:
-            self._start([self._queue.popleft() for _ in range(min(self._at_once, len(self._queue)))])
-        return bool(self._queue) and self._has_room
+        if self._queue and self._may_start:
+            have_plenty = self._have_plenty
+            if have_plenty or self._is_none_on_its_way:
+                count = min(self._at_once, len(self._queue)) if have_plenty else 1
+                self._start([self._queue.popleft() for _ in range(count)], have_plenty=have_plenty)
+                return bool(self._queue) and (self._may_start if have_plenty else self._is_none_on_its_way)
+        return False
 
     @property
-    def _has_room(self) -> bool:
+    def _is_none_on_its_way(self) -> bool:
+        return self.are_settled and not self.forks.pipes
+
+    @property
+    def _may_start(self) -> bool:
         return (
             len(self.forks) < self._most_in_setup
             and self._spawners.working < self._most_with_threads
             and not self._captures.are_crowded
         )
+
+    @property
+    def _have_plenty(self) -> bool:
+        """Whether the next few surely find their descriptors; else they go one by one."""
+        count = self._at_once + self._spawners.working
+        return self._captures.fit(_LASTING * count, _PASSING * count)
 
     def start_all(self) -> None:
         """Start all that waits: whoever asks next shall find it in the table."""
@@ -167,7 +182,7 @@ class Children:
         token = None if processes.is_unexecuted(process.pid) else processes.token_of(process.pid)
         return token is None or any(token == self._world.token(job.run.instance, job.run.run) for job in jobs)
 
-    def _start(self, orders: list[tuple[str, int, Launch]]) -> None:
+    def _start(self, orders: list[tuple[str, int, Launch]], *, have_plenty: bool = False) -> None:
         forked: list[tuple[Run, Launch]] = []
         lines = self._captures.ordered((instance, launch) for instance, _, launch in orders)
         if lines:
@@ -176,24 +191,39 @@ class Children:
             del self._queued[instance]
             run = Run(instance, number, 0, time.time())
             run.is_housed = not self._trees.have_folders
-            if self._spawners.can(launch):
+            streams = len({launch["stdout"], launch["stderr"]}) if "logs" in launch else 0
+            coming = _LASTING * (self._spawners.working + len(forked))
+            if streams and not have_plenty and not self._find_room(streams, coming):
+                self._unstarted(run, "descriptors", errno.EMFILE)
+            elif self._spawners.can(launch):
                 self._give(run, launch)
             else:
                 forked.append((run, launch))
         if forked:
             self.forks.start(forked)
 
+    def _find_room(self, streams: int, coming: int) -> bool:
+        """Have descriptors for one more that is captured, while `coming` are for others."""
+        if self._captures.fit(streams + coming, coming):
+            return True
+        self._captures.make_way(streams + 2 * coming)
+        return self._captures.fit(streams + coming, coming)
+
     def _give(self, run: Run, launch: Launch) -> None:
         try:
             job = Job(run, launch, self._world)
         except Unlaunchable as error:
-            run.is_reaped = True
-            self._fail(run, error.stage, error.errno)
-            self._table.add(run)
-            self._table.reaped(run)
+            self._unstarted(run, error.stage, error.errno)
             return
         self._table.add(run)
         self._spawners.give(job)
+
+    def _unstarted(self, run: Run, stage: str, number: int) -> None:
+        """No attempt is made."""
+        run.is_reaped = True
+        self._fail(run, stage, number)
+        self._table.add(run)
+        self._table.reaped(run)
 
     # ---- what comes of them
 

@@ -4,6 +4,9 @@ A child inherits the limits of the moment of its birth. So our own soft limit
 is the one that apps get, and is raised only for the moments in which a
 descriptor is put above it. Those that are kept for long go there, once half of
 the room below is taken; what is needed for a moment finds its place below.
+
+The highest numbers below the limit are a reserve: nothing is kept there for
+long, so that signals, looks at processes and stops always find a descriptor.
 """
 
 import fcntl
@@ -11,6 +14,9 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_RESERVE = 32
+_FOR_LOGS = 64  # of as many as we have, `droned-logs` needs so many for files and sockets
 
 
 class Descriptors:
@@ -55,6 +61,40 @@ class Descriptors:
         """Whether `fd` is to be put up, if it is kept for long."""
         soft, hard = self.soft_and_hard
         return soft != hard and 0 < soft // 2 <= fd < soft
+
+    @property
+    def border(self) -> int:
+        """The first number of the reserve, which ends at the limit."""
+        soft, _ = self.soft_and_hard
+        return soft - min(_RESERVE, soft // 4)
+
+    def is_reserved(self, fd: int) -> bool:
+        """Whether `fd`, put up or not, is in the reserve: it may not be kept for long."""
+        return self.border <= fd < self.soft_and_hard[0]
+
+    def have_room(self, count: int) -> bool:
+        """Whether so many more, at most hundreds, find a number below the reserve: they are taken once."""
+        soft, hard = self.soft_and_hard
+        taken: list[int] = []
+        try:
+            for _ in range(count):
+                taken.append(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 0))
+                if taken[-1] >= self.border:
+                    return False
+                if soft != hard and taken[-1] + count < soft // 2:
+                    return True  # what is kept above that is put up
+        except OSError:
+            return False
+        finally:
+            for fd in taken:
+                os.close(fd)
+        return True
+
+    @property
+    def most_captured(self) -> int:
+        """How many pipes `droned-logs`, which has our hard limit, can read from."""
+        hard = self.soft_and_hard[1]
+        return max(2, hard - min(_FOR_LOGS, hard // 2))
 
     def put_up(self, fd: int) -> int:
         """Make room: gives `fd`, or its copy above the limit (then `fd` is closed)."""

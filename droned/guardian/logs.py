@@ -52,7 +52,8 @@ class Logs(Companion):
         self._state_dir = state_dir
         self._captures = captures
         self._descriptors = descriptors
-        self._living: Callable[[], Iterable[Run]] | None = living
+        self._living = living
+        self._has_looked = False  # for what was lost with a guardian before us
         self._changed = changed
         self._has_begun = False
         self._is_pinged = False
@@ -104,9 +105,9 @@ class Logs(Companion):
         return now < self._attach_until
 
     def _find_lost(self) -> None:
-        if self._living is not None:
+        if not self._has_looked:
+            self._has_looked = True
             self._captures.find(self._living())
-            self._living = None
 
     def new_backoff(self, failures: float = 0.0, deaths: tuple[float, ...] = ()) -> Backoff:
         """The waits between its lives, after these: short, for programs wait with us."""
@@ -126,13 +127,15 @@ class Logs(Companion):
     def resume(self, pid: int, sock: socket.socket, *, is_child: bool, is_listening: bool) -> None:
         """Take the same one after a re-exec."""
         self._has_begun = True
-        self._living = None
+        self._has_looked = True
         if not is_child and not is_listening:
             self._known = set()
             self._descriptors.raise_limit()
         super().resume(pid, sock, is_child=is_child, is_listening=is_listening)
+        self._captures.is_heard = self.is_listening
 
     def _is_over(self, status: int | None) -> bool:
+        self._captures.is_heard = False
         self._know_all()
         self._changed(None)
         if self._ended is None:
@@ -216,7 +219,7 @@ class Logs(Companion):
         return known or set()
 
     def _listens(self, known: Iterable[str]) -> None:
-        self.is_listening = True
+        self.is_listening = self._captures.is_heard = True
         self.became_ready()
         self._captures.tell_all_again(known)
         if self._ended is not None:
@@ -247,6 +250,22 @@ class Logs(Companion):
             self._captures.told(what)
         elif what.fd >= 0:
             self.tell(what.message(), (what.fd,))
+        elif self._captures.kept.get(what.name) is what:
+            self._tell_of_reopened(what)
+
+    def _tell_of_reopened(self, kept: Kept) -> None:
+        """One that only the program has, if it lives still: there was no room for a copy of ours."""
+        key = (kept.instance, kept.run)
+        run = next((run for run in self._living() if run.key == key), None)
+        fd = -1 if run is None else self._captures.reopened(kept, run)
+        if fd < 0:
+            log.say(f"cannot find what {kept.instance} writes to ({kept.name})")
+            self._captures.drained([kept.name])
+            return
+        try:
+            self.tell(kept.message(), (fd,))
+        finally:
+            os.close(fd)
 
     # ---- health
 

@@ -65,6 +65,11 @@ def failed_start_reason(stage: str, number: int, launch: Launch, values: Mapping
             return _about(f"the working directory {shown(launch.directory)}", number)
         case "exec":
             return _about_program(put_in(launch.command[0], values), number)
+        case "descriptors" if number == errnos.EMFILE:
+            return (
+                "no room for its output: too many open files (EMFILE) under droned's hard limit, which is "
+                "raised by LimitNOFILE= of the unit or ulimit -Hn from droned's next start on"
+            )
         case _ if stage == REFUSED:
             return "the guardian refused it: it holds a run of this or a later number"
     if stage.startswith(TOO_LONG):

@@ -15,6 +15,7 @@ loses none of them. Where the kernel has no splice they are read and written.
 
 import errno
 import os
+import resource
 import select
 import time
 
@@ -41,6 +42,8 @@ _MOST_EVENTS = 4096
 _TICKS = ((400, 0.1), (100, 0.05), (0, 0.02))
 """Streams that gave something, and after how many seconds they are asked again."""
 _RECENT = 64
+_SPARED = 32
+"""So many of the highest descriptors no segment has: pipes come in packets, and clients, at any time."""
 _FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 
 
@@ -51,6 +54,7 @@ class Mover:
         "_asked_at",
         "_border",
         "_epoll",
+        "_first_spared",
         "_full",
         "_has_splice",
         "_hot",
@@ -71,6 +75,8 @@ class Mover:
         self._shelf = shelf
         self._has_splice = kernel.has_splice()
         self._border = Border(self.rotate)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._first_spared = limit - min(_SPARED, limit // 4)
         self._full = Full(loop, index, shelf, self.put_away, self._take_back)
         self._epoll = select.epoll()
         self.pipes: dict[int, Pipe] = {}
@@ -277,10 +283,10 @@ class Mover:
         if stream.fd < 0:
             if not pipe.left and not kernel.bytes_in(pipe.fd):
                 return 0 if kernel.at_end(pipe.fd) else -1  # no file is made for a pipe that has nothing
-            stream.open(time.time())
+            self._open(stream)
         if stream.room <= 0 and self._border.is_reached(stream):
             self.rotate(stream)
-            stream.open(time.time())
+            self._open(stream)
         if not self._has_splice:
             return self._border.read_and_write(pipe, most)
         if stream.room <= 0:
@@ -302,6 +308,13 @@ class Mover:
     def _at_end(self, pipe: Pipe) -> None:
         self.end(pipe)
         self.ended.append(pipe)
+
+    def _open(self, stream: Stream) -> None:
+        """Open the segment of a stream; all others are closed where there is no room for it."""
+        stream.open(time.time())
+        if stream.fd >= self._first_spared:
+            self.close_files()
+            stream.open(time.time())
 
     def close_files(self) -> None:
         """Close all segments: descriptors have run out. Those that are written to are opened again."""

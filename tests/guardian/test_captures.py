@@ -325,3 +325,30 @@ def test_a_pid_that_is_anothers_now_is_left_alone(captures: Captures) -> None:
         assert not captures.kept
     os.close(reader)
     os.close(writer)
+
+
+def test_with_few_descriptors_ends_of_living_programs_are_left_to_droned_logs(captures: Captures) -> None:
+    first, second = started(captures), started(captures, "web/1")
+    captures.make_way(3)
+    assert all(kept.fd >= 0 for kept in captures.kept.values())  # nobody else has them
+    captures.is_heard = True
+    captures.make_way(3)
+    assert all(kept.fd >= 0 for kept in captures.kept.values())  # nobody has been told of them
+    tell(captures)
+    ended(captures, first)
+    captures.make_way(3)
+    assert [kept.name for kept in captures.kept.values() if kept.fd < 0] == [
+        f"{second.instance}:1:stdout",
+        f"{second.instance}:1:stderr",
+    ]
+    assert len(descriptors_in(captures.saved())) == 2
+    captures.drained(["web/1:1:stdout"])
+    assert len(captures.kept) == 3
+
+
+def test_no_more_streams_are_captured_than_droned_logs_has_room_for() -> None:
+    few = Captures(Descriptors((256, 256)))
+    for number in range(190):
+        few.kept[f"web/{number}:1:output"] = Kept(f"web/{number}", 1, "output", POLICY, -1)
+    assert few.fit(2, 0)
+    assert not few.fit(3, 0)

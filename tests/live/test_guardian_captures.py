@@ -92,7 +92,12 @@ def replace_logs(world: Guarded) -> None:
 
 def descriptors(pid: int) -> list[str]:
     """What a process has open, but for what its threads make when they are first needed."""
-    found = (os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd"))
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:
+            found.append("just closed")
     return sorted(target for target in found if target != "anon_inode:[eventfd]")
 
 
