@@ -112,12 +112,23 @@ def test_a_late_answer_to_a_look_starts_nothing() -> None:
     assert after(retried, i.Cleared()) == retried
 
 
+NO_ROOM = (
+    "no room for its output: too many open files (EMFILE) under droned's hard limit, which is raised by "
+    "LimitNOFILE= of the unit or ulimit -Hn from droned's next start on"
+)
+
+
 @pytest.mark.parametrize(
     ("stage", "errno", "reason"),
     [
         ("limits", 1, "set-up failed at limits: operation not permitted (EPERM)"),
         ("timeout at directory", 110, "set-up took too long at directory"),
         ("fork", 11, "set-up failed at fork: too many processes (EAGAIN)"),
+        (
+            "descriptors",
+            24,
+            NO_ROOM,
+        ),
         ("verify", 0, "set-up failed at verify"),
         ("directory", 5, 'the working directory "/srv": EIO'),
     ],
