@@ -35,6 +35,7 @@ from droned.guardian.wire import Delivery, Head
 
 _SCAN_TICKS = 5
 _TOGETHER_S = 0.2
+_CAPTURED_WITHIN_S = 0.4
 _SWITCH_S = 0.0005  # a thread that is back from the kernel shall not wait long for the loop
 _WITHOUT_CONTROL_S = 60.0
 _REPLACED_WITHIN_S = 5.0
@@ -122,7 +123,7 @@ class Guardian:
         )
         self._ending = Ending(self.table, self.trees, self.loop, self._all_is_stopped)
         self._was_first = False
-        self._sent_at = 0.0
+        self._sent_at = self._captured_at = 0.0
         self._without_control_since: float | None = None
         self._ticks = 0
         self.reexec = Reexec(self)
@@ -153,6 +154,8 @@ class Guardian:
             self.companion.take(life)
         else:
             self.companion.start()
+        # At once: while the daemon imports what it is made of, there is a processor that nobody needs.
+        self.loop.later(0.0, self.logs.begin)
 
     def begin_for(self, pid: int, sock: socket.socket) -> None:
         """Serve the daemon that has started us; it has copies of what was lost."""
@@ -184,16 +187,19 @@ class Guardian:
         return _FAILED if self.exit_code is None else self.exit_code
 
     def _send(self) -> bool:
-        """Send the daemon what there is to tell.
+        """Send the companions what there is to tell.
 
         While launches wait, that others have been made can wait as well: to
-        take note of it costs the daemon as much as a launch, at a moment when
-        launches want all processors.
+        take note of it costs the daemon, and `droned-logs`, as much as a
+        launch, at a moment when launches want all processors.
         """
         now = self.loop.now()
         if not self.children.is_busy or self.companion.is_urgent or now - self._sent_at >= _TOGETHER_S:
             self._sent_at = now
             self.companion.flush()
+        # A pipe has room for what a program says first.
+        if not self.children.is_busy or now - self._captured_at >= _CAPTURED_WITHIN_S:
+            self._captured_at = now
             self.logs.flush()
         return False
 

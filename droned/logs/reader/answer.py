@@ -2,6 +2,7 @@
 
 import os
 
+from droned.logs.reader import manners
 from droned.logs.reader.history import History
 from droned.logs.reader.output import Output
 from droned.logs.reader.question import BadQuestion, question_of
@@ -11,6 +12,7 @@ _MOST_QUESTION = 16 * 1024 * 1024
 
 def main() -> int:
     """Answer the question on standard input; gives the exit status."""
+    manners.begin()
     output = Output(1)
     try:
         text, parent = _asked(0)
