@@ -33,7 +33,7 @@ _NUMBERS = {"stdout": (1,), "stderr": (2,), "output": (1, 2)}
 _MOST_ENDED = 4000
 _MOST_MESSAGES = 100_000
 _ROOM = 96  # what the launches that are going on may take before room is made
-_FEW, _FREE = 4, 1024  # room is not counted while at most a fourth is taken, and so many are free
+_FEW, _FREE = 4, 512  # room is not counted while at most a fourth is taken, and so many are free
 _NOTHING: Capturing = ((), "")
 _FIELDS = ("instance", "run", "stream", "policy", "at", "fd", "has_begun", "has_ended")
 

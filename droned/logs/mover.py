@@ -14,6 +14,7 @@ loses none of them. Where the kernel has no splice they are read and written.
 """
 
 import errno
+import fcntl
 import os
 import resource
 import select
@@ -94,12 +95,21 @@ class Mover:
 
     def add(self, pipe: Pipe) -> None:
         """Capture from this pipe, whose descriptor is ours from here on."""
+        if pipe.fd >= self._first_spared:
+            self._move_down(pipe)
         self.pipes[pipe.fd] = pipe
         pipe.stream.pipes.append(pipe)
         if pipe.stream.trouble and pipe.stream.policy.when_full == "block":
             pipe.is_away = True
         else:
             self._epoll.register(pipe.fd, READ)
+
+    def _move_down(self, pipe: Pipe) -> None:
+        """Give a pipe the place of segments: the next packet of pipes finds room then."""
+        self.close_files()
+        lower = fcntl.fcntl(pipe.fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        os.close(pipe.fd)
+        pipe.fd = lower
 
     def end(self, pipe: Pipe) -> None:
         """Capture from it no more, and close it."""
