@@ -17,10 +17,11 @@ from droned.logs.policy import Policy, PolicyError, default_policy, policy_in
 from droned.logs.requests import Requests
 from droned.logs.retention import SPARED_S
 from droned.logs.shelf import Shelf
-from droned.logs.streams import FOLDER_MODE, Instance, Pipe, Segment, Stream, is_instance
+from droned.logs.streams import FOLDER_MODE, Instance, Pipe, Segment, Stream, delete_lasts, is_instance
 from droned.logs.told import read_index
 
 _SAVE_S = 0.5
+_SAME_RUN_S = 0.5
 
 
 class Capture:
@@ -233,9 +234,16 @@ class Capture:
         return stream
 
     def _began(self, instance: Instance, run: int, at: float) -> None:
-        """Tell that a run began, once: also when its pipes come to us again."""
-        if run <= instance.began_run or run <= instance.ended_run:
+        """Tell that a run began, once: also when its pipes come to us again.
+
+        An instance that was removed and has come back counts its runs from 1 again.
+        """
+        is_known = run <= max(instance.began_run, instance.ended_run)
+        if is_known and not at > instance.began_at + _SAME_RUN_S > _SAME_RUN_S:
             return
+        if is_known or instance.began_run < 0:
+            instance.count_anew()
+            delete_lasts(instance.folder, run)
         instance.began_run = run
         instance.began_at = at
         offsets = instance.offsets()
@@ -287,8 +295,12 @@ class Capture:
     def forget(self, instance: str) -> None:
         """What it wrote is kept only as long as policies say."""
         known = self.instances.get(instance)
-        for stream in known.streams if known is not None else ():
+        if known is None:
+            return
+        for stream in known.streams:
             stream.is_forgotten = True
+        if not any(stream.pipes for stream in known.streams):
+            known.count_anew()
 
     def go(self) -> None:
         """Exit after this turn."""

@@ -155,7 +155,7 @@ def runs_of(instance: Instance, told: Told) -> None:
         _begin_at(instance, ended["offsets"])
     if began is not None:
         instance.began_at = began["at"]
-        instance.began_run = max(instance.began_run, began["run"])
+        instance.began_run = began["run"]
         _begin_at(instance, began["offsets"])
 
 

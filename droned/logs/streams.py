@@ -9,7 +9,7 @@ the offset are the same place.
 import os
 import time
 
-from droned.logs.format import link_name, segment_name
+from droned.logs.format import last_named, link_name, segment_name
 from droned.logs.policy import Policy
 
 FOLDER_MODE = 0o750
@@ -56,10 +56,12 @@ class Instance:
         self.folder = folder
         self.streams: list[Stream] = []
         self.recent: list[int] | None = None
-        self.began_run = -1
+        self.count_anew()
+
+    def count_anew(self) -> None:
+        """Its runs begin with the first one again, or are not known."""
+        self.began_run = self.ended_run = self.first_failure = -1
         self.began_at = 0.0
-        self.ended_run = -1
-        self.first_failure = -1
 
     def stream(self, name: str) -> "Stream | None":
         """Its stream of this name, if it has one."""
@@ -288,6 +290,17 @@ def delete_beside(stream: Stream) -> int:
             except OSError:
                 pass
     return size
+
+
+def delete_lasts(folder: str, run: int) -> None:
+    """Delete the last lines of this run and later ones: such runs are still to come."""
+    try:
+        for name in os.listdir(folder):
+            found = last_named(name)
+            if found is not None and found >= run:
+                os.unlink(f"{folder}/{name}")
+    except OSError:
+        pass  # there is mostly no folder yet
 
 
 def read_piece(path: str, begin: int, end: int) -> bytes:

@@ -91,6 +91,9 @@ def _take_fact(fact: dict[str, Any], told: Told) -> None:
             told.runs |= fact.get("runs", {})
         case "began":
             told.began[fact["instance"]] = fact
+            ended = told.ended.get(fact["instance"])
+            if ended is not None and ended["run"] >= fact["run"]:
+                del told.ended[fact["instance"]]  # of an instance of this name that was removed
         case "ended":
             told.ended[fact["instance"]] = fact
 

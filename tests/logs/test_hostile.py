@@ -155,3 +155,36 @@ def test_the_cap_holds_with_many_streams_that_each_have_little(keeper: Keeper) -
 def wait_indexed_soon(keeper: Keeper, instance: str) -> None:
     path = keeper.folder / instance / "output.log"
     wait_for(lambda: path.exists() and path.stat().st_size >= 8192)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("is_told", [False, True])
+def test_an_instance_that_comes_back_counts_its_runs_anew(
+    keeper: Keeper, is_killed: bool, is_told: bool
+) -> None:
+    """It was removed and added again: what it wrote goes on, its runs begin with the first one."""
+    for number, run in enumerate((4, 5, 1, 2)):
+        if run == 1:
+            if is_told:
+                keeper.send({"type": "forget", "instance": "web/0"})
+            if is_killed:
+                keeper.kill()
+                keeper.start()
+        end = keeper.capture("web/0", run, at=1000.0 + 10 * number)
+        os.write(end, b"of run %d\n" % run)
+        keeper.end_run("web/0", run, 256, at=1001.0 + 10 * number)
+        os.close(end)
+        keeper.wait_drained(f"web/0:{run}:output")
+        wait_for(lambda run=run: [fact["run"] for fact in keeper.facts("ended")][-1:] == [run])
+    if is_killed:
+        keeper.kill()
+        keeper.start()
+    end = keeper.capture("web/0", 3, at=2000.0)
+    wait_for(lambda: len(keeper.facts("began")) == 5)
+    assert [fact["run"] for fact in keeper.facts("began")] == [4, 5, 1, 2, 3]
+    assert [fact["run"] for fact in keeper.facts("ended")] == [4, 5, 1, 2]
+    assert keeper.content("web/0") == b"of run 4\nof run 5\nof run 1\nof run 2\n"
+    lasts = sorted((keeper.folder / "web/0").glob("last-*.json"))
+    assert [path.name for path in lasts] == ["last-1.json", "last-2.json"]
+    assert "of run 1" in lasts[0].read_text()
+    os.close(end)
