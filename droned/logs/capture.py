@@ -193,6 +193,7 @@ class Capture:
     def capture(self, message: Any, fd: int) -> None:
         """Capture from this pipe; one of the same name must be the same one."""
         name, run = message["name"], message["run"]
+        self.mover.came(fd)
         if not is_instance(message["instance"]) or message["stream"] not in STREAMS:
             log.say(f"the guardian: cannot capture {message['stream']!r:.40} of {message['instance']!r:.80}")
             os.close(fd)

@@ -326,6 +326,11 @@ class Mover:
             self.close_files()
             stream.open(time.time())
 
+    def came(self, fd: int) -> None:
+        """A pipe has come as this descriptor: the next ones would be lost on their way without room."""
+        if fd >= self._first_spared:
+            self.close_files()
+
     def close_files(self) -> None:
         """Close all segments: descriptors have run out. Those that are written to are opened again."""
         for stream in self._shelf.streams.values():

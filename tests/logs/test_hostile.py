@@ -5,11 +5,12 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.logs.harness import Client, Keeper, keeper_in, wait_for
+from tests.logs.harness import PROGRAM, Client, Keeper, keeper_in, wait_for
 from tests.logs.test_capture import lines_of, wait_indexed, write_all
 
 pytestmark = pytest.mark.live
@@ -59,6 +60,35 @@ def test_without_descriptors_for_clients_it_waits_and_does_not_spin(keeper: Keep
     for client in clients:
         client.sock.close()
     os.close(end)
+
+
+class Poor(Keeper):
+    """Of a `droned-logs` that may have 160 descriptors and no more."""
+
+    def command(self) -> list[str]:
+        program = (
+            "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160));"
+            f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+        )
+        return ["-c", program, "--state", str(self.state)]
+
+
+def test_no_pipe_is_lost_on_its_way_when_files_have_all_descriptors(tmp_path: Path) -> None:
+    keeper = Poor(tmp_path)
+    keeper.start()
+    ends: list[int] = []
+    for total in (650, 1950):
+        ends += [keeper.capture(f"web/{number}") for number in range(len(ends), len(ends) + 65)]
+        for end in ends:
+            os.write(end, b"x" * 9 + b"\n")
+        wait_for(partial(_has_in_all, keeper, total))
+    for end in ends:
+        os.close(end)
+    keeper.close()
+
+
+def _has_in_all(keeper: Keeper, total: int) -> bool:
+    return sum(keeper.indexed().values()) == total
 
 
 def _cpu_s(pid: int) -> float:
@@ -157,6 +187,10 @@ def wait_indexed_soon(keeper: Keeper, instance: str) -> None:
     wait_for(lambda: path.exists() and path.stat().st_size >= 8192)
 
 
+def _has_ended(keeper: Keeper, run: int) -> bool:
+    return [fact["run"] for fact in keeper.facts("ended")][-1:] == [run]
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("is_told", [False, True])
 def test_an_instance_that_comes_back_counts_its_runs_anew(
@@ -175,7 +209,7 @@ def test_an_instance_that_comes_back_counts_its_runs_anew(
         keeper.end_run("web/0", run, 256, at=1001.0 + 10 * number)
         os.close(end)
         keeper.wait_drained(f"web/0:{run}:output")
-        wait_for(lambda run=run: [fact["run"] for fact in keeper.facts("ended")][-1:] == [run])
+        wait_for(partial(_has_ended, keeper, run))
     if is_killed:
         keeper.kill()
         keeper.start()
