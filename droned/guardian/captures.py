@@ -258,6 +258,8 @@ class Captures:
         for kept in ended[: max(0, len(ended) - most)]:
             log.say(f"cannot keep what {kept.instance} has written last ({kept.name}): nobody takes it")
             self._close(kept.name)
+        if len(ended) > most:
+            self.untold = deque(each for each in self.untold if not isinstance(each, Kept) or each.fd >= 0)
 
     # ---- found again
 

@@ -242,6 +242,7 @@ def test_with_nobody_to_take_it_the_oldest_of_what_ended_goes(
         "web/0:2:stderr",
     ]
     assert lives.key == ("lives/0", 1)
+    assert [what.name for what in captures.untold if isinstance(what, Kept)] == list(captures.kept)
 
 
 def test_all_comes_over_a_reexec(captures: Captures) -> None:
