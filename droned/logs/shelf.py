@@ -137,8 +137,10 @@ class Shelf:
             self._is_shrinking = False
 
     def check_ages(self, now: float) -> None:
-        """Delete what is too old, and begin anew what was begun so long ago."""
-        for stream in self.streams.values():
+        """Delete what is too old, and begin anew what was begun so long ago, or was deleted by others."""
+        for stream in list(self.streams.values()):
+            if stream.is_deleted() and self._rotate(stream) and stream.kept:
+                self.delete(stream.kept[-1])
             if stream.kept:
                 for segment in retention.surplus(stream, now):
                     self.delete(segment)

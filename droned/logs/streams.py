@@ -183,6 +183,10 @@ class Stream:
             except OSError:
                 pass  # it is closed all the same; a disk that fails tells that to the next write
 
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted the file that is open: what is written to it nobody can find."""
+        return self.fd >= 0 and not os.fstat(self.fd).st_nlink
+
     def ends_line(self) -> bool:
         """Whether the last byte of the open segment is a newline, or there is none."""
         size = self.offset - self.segment

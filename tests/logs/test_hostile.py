@@ -222,3 +222,17 @@ def test_an_instance_that_comes_back_counts_its_runs_anew(
     assert [path.name for path in lasts] == ["last-1.json", "last-2.json"]
     assert "of run 1" in lasts[0].read_text()
     os.close(end)
+
+
+def test_a_segment_that_was_deleted_while_it_is_written_is_followed_by_another(keeper: Keeper) -> None:
+    end = keeper.capture("web/0")
+    os.write(end, b"one\n")
+    wait_indexed(keeper, "web/0", 4)
+    (keeper.folder / "web/0/output-0000000000000000.log").unlink()
+    with Client(keeper.folder) as client:
+        client.ask({"do": "settings", "total_bytes": None})  # ages are looked at, as every minute
+        os.write(end, b"two\n")
+        wait_indexed(keeper, "web/0", 8)
+        assert keeper.segments("web/0") == [(4, b"two\n")]
+        assert client.ask({"do": "usage"})["instances"]["web/0"]["bytes"] == 4
+    os.close(end)
