@@ -281,7 +281,7 @@ def program(script: str, out: int, err: int) -> Iterator[Run]:
 def test_the_pipes_of_a_living_program_are_found_with_what_is_in_them(captures: Captures) -> None:
     captures.ordered([("web/0", order(**BOTH))])
     ends = [pipes.make(), pipes.make()]
-    for run in program("echo out; echo err >&2; exec sleep 60", ends[0][1], ends[1][1]):
+    for run in program("echo err >&2; echo out; exec sleep 60", ends[0][1], ends[1][1]):
         select.select([ends[0][0]], [], [], 10.0)
         select.select([ends[1][0]], [], [], 10.0)
         for end in (*ends[0], *ends[1]):
