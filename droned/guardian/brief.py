@@ -9,6 +9,7 @@ own what can. Only for files of the kernel and descriptors that are open.
 import ctypes
 import fcntl
 import os
+import termios
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _READ_BYTES = 4096
@@ -37,6 +38,11 @@ def open_for_writing(path: bytes) -> int:
     return _checked(_libc.open(path, os.O_WRONLY | os.O_CLOEXEC))
 
 
+def open_to_append(path: bytes) -> int:
+    """A descriptor of a file, each write to which goes to its end. Raises OSError."""
+    return _checked(_libc.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+
+
 def open_for_both(path: bytes) -> int:
     """A descriptor for reading and writing of a file of the kernel. Raises OSError."""
     return _checked(_libc.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -52,6 +58,13 @@ def pipe() -> tuple[int, int]:
 def write(fd: int, content: bytes) -> int:
     """How many bytes of `content` were written. Raises OSError."""
     return _checked(_libc.write(fd, content, len(content)))
+
+
+def bytes_in(pipe: int) -> int:
+    """How many bytes wait in a pipe; 0 where that cannot be told."""
+    count = ctypes.c_int(0)
+    _libc.ioctl(pipe, ctypes.c_ulong(termios.FIONREAD), ctypes.byref(count))
+    return count.value
 
 
 def close(fd: int) -> None:

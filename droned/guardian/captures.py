@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from droned.guardian import ledger, log, processes
+from droned.guardian import brief, ledger, log, processes
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.ledger import Capturing
 from droned.guardian.runs import Key, Run
@@ -34,6 +34,7 @@ _MOST_ENDED = 4000
 _MOST_MESSAGES = 100_000
 _ROOM = 96  # what the launches that are going on may take before room is made
 _FEW, _FREE = 4, 512  # room is not counted while at most a fourth is taken, and so many are free
+_FILLING_BYTES = 16 * 1024
 _NOTHING: Capturing = ((), "")
 _FIELDS = ("instance", "run", "stream", "policy", "at", "fd", "has_begun", "has_ended")
 
@@ -199,6 +200,14 @@ class Captures:
                 yield kept
 
     # ---- what droned-logs is told, and tells
+
+    def are_filling(self) -> bool:
+        """Whether a program that nobody reads from yet has written so much that it may soon have to wait."""
+        return any(
+            brief.bytes_in(each.fd) >= _FILLING_BYTES
+            for each in self.untold
+            if isinstance(each, Kept) and each.fd >= 0
+        )
 
     def tell_all_again(self, known: Iterable[str] = ()) -> None:
         """Another `droned-logs` listens, which has the streams in `known` already."""

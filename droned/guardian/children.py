@@ -215,6 +215,9 @@ class Children:
         except Unlaunchable as error:
             self._unstarted(run, error.stage, error.errno)
             return
+        except OSError as error:
+            self._unstarted(run, "descriptors", error.errno or errno.EMFILE)
+            return
         self._table.add(run)
         self._spawners.give(job)
 

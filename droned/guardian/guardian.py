@@ -35,7 +35,7 @@ from droned.guardian.wire import Delivery, Head
 
 _SCAN_TICKS = 5
 _TOGETHER_S = 0.2
-_CAPTURED_WITHIN_S = 0.4
+_LOOK_S = 0.1
 _SWITCH_S = 0.0005  # a thread that is back from the kernel shall not wait long for the loop
 _WITHOUT_CONTROL_S = 60.0
 _REPLACED_WITHIN_S = 5.0
@@ -123,7 +123,7 @@ class Guardian:
         )
         self._ending = Ending(self.table, self.trees, self.loop, self._all_is_stopped)
         self._was_first = False
-        self._sent_at = self._captured_at = 0.0
+        self._sent_at = self._looked_at = 0.0
         self._without_control_since: float | None = None
         self._ticks = 0
         self.reexec = Reexec(self)
@@ -154,8 +154,6 @@ class Guardian:
             self.companion.take(life)
         else:
             self.companion.start()
-        # At once: while the daemon imports what it is made of, there is a processor that nobody needs.
-        self.loop.later(0.0, self.logs.begin)
 
     def begin_for(self, pid: int, sock: socket.socket) -> None:
         """Serve the daemon that has started us; it has copies of what was lost."""
@@ -192,16 +190,20 @@ class Guardian:
 
         While launches wait, that others have been made can wait as well: to
         take note of it costs the daemon, and `droned-logs`, as much as a
-        launch, at a moment when launches want all processors.
+        launch, at a moment when launches want all processors. A pipe has room
+        for what a program says first; one that fills is told of at once.
         """
         now = self.loop.now()
         if not self.children.is_busy or self.companion.is_urgent or now - self._sent_at >= _TOGETHER_S:
             self._sent_at = now
             self.companion.flush()
-        # A pipe has room for what a program says first.
-        if not self.children.is_busy or now - self._captured_at >= _CAPTURED_WITHIN_S:
-            self._captured_at = now
+        is_time = now - self._looked_at >= _LOOK_S
+        if not self.children.is_busy or (is_time and self.captures.are_filling()):
+            if self.captures.untold:
+                self.logs.begin()
             self.logs.flush()
+        if is_time:
+            self._looked_at = now
         return False
 
     # ---- signals to us

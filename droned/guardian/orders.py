@@ -19,6 +19,7 @@ _EXITS_WITHIN_S = 10.0
 _LEAVES_WITHIN_S = 30.0
 _SETTLED_WITHIN_S = 1.0
 _LOOK_S = 0.005
+_LOGS_WITHIN_S = 1.0
 
 
 class Orders:
@@ -138,7 +139,6 @@ class Orders:
         # Even when there are none: a guardian before us may have told of some.
         strangers = guardian.trees.orphans.strangers()
         self._companion.tell({"type": "strangers", "processes": strangers})
-        guardian.loop.later(0.0, guardian.logs.begin)  # when this is on its way
 
     def tell_trouble(self) -> None:
         """Tell the counters that should be 0, when they changed."""
@@ -155,6 +155,8 @@ class Orders:
     def _ready(self, _message: Any) -> None:
         self._companion.became_ready()
         self._guardian.notify.ready()
+        # With the first that is to be captured, if not now: the daemon has a log of its own as well.
+        self._guardian.loop.later(_LOGS_WITHIN_S, self._guardian.logs.begin)
 
     def _leave(self, _message: Any) -> None:
         # Said before it heard of an ordered stop: another is needed for that.

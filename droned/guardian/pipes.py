@@ -5,6 +5,21 @@ import errno
 from droned.guardian import brief
 
 
+def kept_end() -> int:
+    """The read end of a pipe for a program that is yet to be; it never waits. Raises OSError."""
+    reader, writer = brief.pipe()
+    brief.close(writer)
+    return reader
+
+
+def program_end(reader: int) -> int:
+    """The other end of it, opened for reading too (`make`), from any table of descriptors of this process.
+
+    Raises OSError, also where there is no /proc.
+    """
+    return brief.open_for_both(b"/proc/self/fd/%d" % reader)
+
+
 def make() -> tuple[int, int]:
     """The read end, which never waits, and the end for the program, which does. Raises OSError.
 

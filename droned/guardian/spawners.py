@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from droned.guardian import brief, ledger, log, loop, pipes, posix_spawn, processes
+from droned.guardian import brief, kernel, ledger, log, loop, pipes, posix_spawn, processes
 from droned.guardian.identity import PERSONAL, personalize
 from droned.guardian.kernel import switched_off
 from droned.guardian.launch import (
@@ -68,7 +68,6 @@ class Job:
         "run",
         "stage",
         "start_time",
-        "streams",
         "taken_at",
         "thread",
         "umask",
@@ -76,15 +75,15 @@ class Job:
     )
 
     def __init__(self, run: Run, launch: Launch, world: World) -> None:
-        """Raises Unlaunchable."""
+        """Raises Unlaunchable, and OSError when there can be no pipe."""
         self.run = run
         self.launch = launch
         self.argv, self.paths, self.env = program_of(launch)
         self.env[b"DRONED_RUN"] = world.token(run.instance, run.run)
         if world.own_entry is not None:
             personalize(self.env, world.own_entry)
-        self.streams = captured_streams(launch)
-        self.out, self.err = (b"", None) if self.streams else stream_paths(launch)
+        streams = captured_streams(launch)
+        self.out, self.err = (b"", None) if streams else stream_paths(launch)
         self.directory = encoded(launch["directory"] or "/", "directory")
         self.umask = world.umask if launch["umask"] is None else launch["umask"]
         self.given_at = time.monotonic()
@@ -96,9 +95,15 @@ class Job:
         self.pid = self.start_time = 0
         self.at = 0.0
         self.output: tuple[int, int] | None = None
-        self.readers: dict[str, int] = {}
-        """The read ends of what is captured."""
         self.unrecorded = 0
+        self.readers: dict[str, int] = {}
+        """The read ends of what is captured, by stream."""
+        try:
+            for stream in streams:
+                self.readers[stream] = pipes.kept_end()
+        except OSError:
+            self.let_go()
+            raise
 
     def let_go(self) -> None:
         """Nothing is to be captured after all."""
@@ -224,7 +229,8 @@ class Spawners:
 
     def _begin(self) -> Callable[[Job], None]:
         try:
-            posix_spawn.have_own_folder_and_umask()
+            posix_spawn.have_own_world()
+            kernel.close_all_but(sorted((self._world.null_fd, self._workers.wake_fd)))
             os.chdir("/")
         except OSError:
             self.are_usable = False
@@ -250,10 +256,9 @@ class Spawners:
         opened: list[int] = []
         try:
             job.stage = "descriptors"
-            if job.streams:
-                for stream in job.streams:
-                    job.readers[stream], writer = pipes.make()
-                    opened.append(writer)
+            if job.readers:
+                for reader in job.readers.values():
+                    opened.append(pipes.program_end(reader))
             else:
                 for path in (job.out, job.err):
                     if path is not None:
@@ -271,11 +276,20 @@ class Spawners:
             if job.directory != b"/":
                 os.chdir(b"/")
             for fd in opened:
-                brief.close(fd) if job.streams else os.close(fd)
+                brief.close(fd) if job.readers else os.close(fd)
 
     def _spawn(self, job: Job, attributes: posix_spawn.Attributes, streams: tuple[int, int, int]) -> None:
+        book = self._opened_ledger()
+        try:
+            self._spawn_by(book, job, attributes, streams)
+        finally:
+            brief.close(book)
+
+    def _spawn_by(
+        self, book: int, job: Job, attributes: posix_spawn.Attributes, streams: tuple[int, int, int]
+    ) -> None:
         world, run = self._world, job.run
-        self._write(job, ledger.intent_line(run.instance, run.run))
+        self._write(book, job, ledger.intent_line(run.instance, run.run))
         raises, were_raised = world.descriptors.raises, world.descriptors.are_raised
         os.umask(job.umask)
         job.at = time.time()
@@ -288,17 +302,25 @@ class Spawners:
         except OSError:
             pass  # it has come and gone
         if not job.is_given_up:
-            self._write(job, ledger.start_entry(run.instance, run.run, job.pid, job.start_time, job.at))
+            self._write(book, job, ledger.start_entry(run.instance, run.run, job.pid, job.start_time, job.at))
         if were_raised or world.descriptors.raises != raises:
             try:
                 resource.prlimit(job.pid, resource.RLIMIT_NOFILE, world.descriptors.soft_and_hard)
             except OSError:
                 pass  # it is gone, or has become somebody else's
 
-    def _write(self, job: Job, line: bytes) -> None:
+    def _opened_ledger(self) -> int:
+        """The ledger that counts now, in this thread's own table; -1 where it cannot be opened."""
+        try:
+            return brief.open_to_append(b"/proc/self/fd/%d" % self._world.ledger.fd)
+        except OSError:
+            return -1
+
+    @staticmethod
+    def _write(book: int, job: Job, line: bytes) -> None:
         """Write a line of the ledger; the loop is told of one that could not be written whole."""
         try:
-            is_whole = brief.write(self._world.ledger.fd, line) == len(line)
+            is_whole = brief.write(book, line) == len(line)
         except OSError:
             is_whole = False
         if not is_whole:

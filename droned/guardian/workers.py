@@ -40,6 +40,11 @@ class Workers(Generic[J]):
         self._wake_fd = -1
         self.count = 0
 
+    @property
+    def wake_fd(self) -> int:
+        """What a thread wakes the loop by."""
+        return self._wake_fd
+
     def give(self, job: J) -> None:
         """Have a job carried out in its turn."""
         self._jobs.put(job)
