@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from droned.guardian import cgroups, kernel, logs_process, loop, notify, processes
+from droned.guardian import cgroups, kernel, loop, notify, processes
 from droned.guardian.adopt import Adoptions
 from droned.guardian.captures import Captures
 from droned.guardian.children import Children
@@ -181,7 +181,6 @@ class Guardian:
         self.trees.forget_all()
         self.place.leave()
         if self._was_first and self.exit_code in _CANNOT_WORK and not self.table.runs:
-            logs_process.clear(self.place.state_dir)
             self.place.clear()
         return _FAILED if self.exit_code is None else self.exit_code
 

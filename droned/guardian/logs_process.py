@@ -10,7 +10,6 @@ from droned.guardian import companion_process, processes
 from droned.guardian.companion_process import Life
 
 _FOLDER = "logs"
-_OWN_FILES = (".lock", ".settings", ".socket")
 _ATTACH = b'{"do":"attach"}'
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "logs", "__main__.py")
 
@@ -68,15 +67,3 @@ def is_held(state_dir: str) -> bool:
     finally:
         os.close(fd)
     return False
-
-
-def clear(state_dir: str) -> None:
-    """Remove what a `droned-logs` has made that never captured anything."""
-    folder = os.path.join(state_dir, _FOLDER)
-    try:
-        os.rmdir(os.path.join(folder, ".index"))
-        if set(os.listdir(folder)) <= set(_OWN_FILES):
-            for name in os.listdir(folder):
-                os.unlink(os.path.join(folder, name))
-    except OSError:
-        pass  # there is none, or it has something

@@ -247,6 +247,7 @@ def test_an_end_is_told_to_the_next_one(world: Guarded) -> None:
     """What was told and perhaps not taken is told again; the daemon hears who there is."""
     stub = begun(world)
     first = until(lambda: logs_pid(world))
+    stub.expect("logs", pid=first)
     os.kill(first, signal.SIGSTOP)
     stub.run("web/0", 1, captured("echo last words; exit 3"))
     stub.expect("ended")
