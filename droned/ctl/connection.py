@@ -144,6 +144,7 @@ class Connection:
                 while not self._is_readable(quiet_s if tick_s is None else tick_s):
                     if time.monotonic() - heard >= quiet_s:
                         raise ConnectionLost(f"cannot follow {self.path}: nothing came for {quiet_s:g} s")
+                    self._left()  # that time may be over as well
                     yield []
                 # Something came; the rest of its chunk has to follow soon.
                 until = time.monotonic() + quiet_s

@@ -1,7 +1,9 @@
 """`logs` and what is below it: what is asked, and how it goes on when the daemon goes."""
 
 import json
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -218,6 +220,26 @@ def test_wherever_answers_break_every_line_comes_once(
     with Session(host=daemon.host, quiet=True) as session:
         told = [each.record for batch in told_of(session, []) for each in batch]
     assert told == [*records, {"event": "end", "position": 99}]
+
+
+def test_a_timeout_ends_a_quiet_follow_with_7(ctl: Ctl, daemon: StubDaemon) -> None:
+    """The daemon is there; what is over is the time."""
+
+    def quiet(asked: Asked) -> Reply:
+        def pieces() -> Iterator[bytes]:
+            yield json.dumps(line(1, "a")).encode() + b"\n"
+            yield json.dumps({"event": "caught_up", "position": 1}).encode() + b"\n"
+            over.wait(10)
+
+        return Reply(200, pieces=pieces(), content_type=NDJSON)
+
+    over = threading.Event()
+    daemon.will("GET", "/logs", quiet)
+    done = ctl("logs", "-f", "-n", "1", "web/0", "--timeout", "0.3s")
+    over.set()
+    assert (done.status, done.out) == (7, "a\n")
+    assert done.err.startswith("error: cannot wait any longer")
+    assert done.err.count("\n") == 1
 
 
 # ---- what is below

@@ -61,7 +61,6 @@ def _members(body: Mapping[str, Any], view: View) -> Iterator[tuple[str, str]]:
     yield "pid", text("pid")
     yield "guardian", f"pid {text('guardian_pid')}" if body.get("guardian_pid") is not None else "-"
     yield "logs", f"pid {text('logs_pid')}" if body.get("logs_pid") is not None else "-"
-    yield "logs", f"pid {text('logs_pid')}" if body.get("logs_pid") is not None else "-"
     yield "socket", text("socket")
     yield "state", text("state_dir")
     yield "config", text("config")
