@@ -128,7 +128,7 @@ class Busy(DronedError):
 
     code = "busy"
     http_status = 503
-    exit_status = 5
+    exit_status = 1
 
     def __init__(self, message: str, retry_after_s: int = 1, **facts: object) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **facts)

@@ -1,15 +1,16 @@
 """Captured lines as they are printed: text for people and pipes, the raw bytes, or the API's objects.
 
 Rules of this module: on a terminal nothing is printed as an app wrote it, but
-tabs; in a pipe or a file a line keeps its bytes, and nothing stands between lines:
-what is missing is a warning on standard error, and runs are not told at all, as
-a pager would have them all over its page. A line that came in pieces is put
-together again.
+tabs, and its colours are left out; in a pipe or a file a line keeps its bytes,
+and nothing stands between lines: what is missing is a warning on standard error,
+and runs are not told at all, as a pager would have them all over its page. A line
+that came in pieces is put together again.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from droned.ctl.text import clock_time, counted, escaped, escaped_line
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 """Of the names of instances, in the order in which they appear."""
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m", re.ASCII)
+"""A control sequence that sets how characters look (SGR, ECMA-48 §8.3.117)."""
 OUTPUT_MARK, ERROR_MARK = "|", "E"
 
 Source = tuple[str, str]
@@ -120,7 +123,7 @@ class TextLines:
             if self._unended is not None:
                 parts.append("\n")
             parts.append(self._before(record, source))
-        parts.append(escaped_line(text) if self._console.is_terminal else text)
+        parts.append(_for_terminal(text, record) if self._console.is_terminal else text)
         if record.get("more"):
             self._unended = source
         else:
@@ -231,6 +234,12 @@ def warn(console: Console, record: Record) -> None:
     """Say on standard error what is missing; other events are not told there."""
     if record.get("event") in ("lost", "gap"):
         console.warning(words_of(record, utc=False) or "")
+
+
+def _for_terminal(text: str, record: Record) -> str:
+    """The line without its app's colours and a carriage return before its end; all else is escaped."""
+    plain = _COLOUR.sub("", text)
+    return escaped_line(plain if record.get("more") else plain.removesuffix("\r"))
 
 
 def _bytes_of(text: str) -> bytes:

@@ -31,6 +31,10 @@ from droned.services.losses import LOST_S, Losses
 FOLLOWERS = 16
 SEARCHES = 8
 RETRY_AFTER_S = 2
+WAY_OUT = {
+    "follow": "end one of them, or follow several targets at once",
+    "search": "ask again when one of them is done",
+}
 UNREACHABLE_S = 30.0
 """So long without `droned-logs` is worth a person's look; it is replaced in a tenth of a second."""
 USAGE_S = 60.0
@@ -209,7 +213,9 @@ class LogsService(Service):
         count = sum(each is is_follower for each in self._readers.values())
         most, what = (FOLLOWERS, "follow") if is_follower else (SEARCHES, "search")
         if count >= most:
-            raise Busy(f"cannot {what} logs: {most} do so already; come again", RETRY_AFTER_S)
+            raise Busy(
+                f"cannot {what} logs: {most} do so already, as many as may; {WAY_OUT[what]}", RETRY_AFTER_S
+            )
 
         def gone(status: int) -> None:
             self._readers.pop(reader, None)

@@ -12,7 +12,7 @@ from droned.commands.table import STREAMS, Role
 from droned.commands.targets import apps_and_instances
 from droned.errors import BadRequest, NoSuchTarget, WrongMethod
 from droned.web.actions import json_body
-from droned.web.documents import encode
+from droned.web.documents import encode, rfc3339
 from droned.web.events import Streams
 from droned.web.log_stream import LogFraming, LogLines, LogMessages, LogStream
 from droned.web.request import Answer, ApiRequest, answer
@@ -84,7 +84,12 @@ class Logs(ApiResource):
         since: When | None,
         until: When | None,
     ) -> None:
-        question = {**question, "since": await self._second(since), "until": await self._second(until)}
+        begin, end = await self._second(since), await self._second(until)
+        if begin is not None and begin > self.api.clock.wall():
+            raise BadRequest(f"cannot begin at {rfc3339(begin)}: that is yet to come")
+        if begin is not None and end is not None and begin > end:
+            raise BadRequest(f"cannot begin at {rfc3339(begin)} and end before, at {rfc3339(end)}")
+        question = {**question, "since": begin, "until": end}
         stream = LogStream(request, framing, self._streams.leave)
         self._streams.add(stream)
         try:

@@ -55,8 +55,8 @@ def query(daemon: StubDaemon) -> dict[str, list[str]]:
 def test_options_become_the_apis_parameters(
     ctl: Ctl, daemon: StubDaemon, words: list[str], asked: dict[str, list[str]]
 ) -> None:
-    daemon.will("GET", "/logs", answer())
-    assert ctl("logs", *words) == (0, "", "")
+    daemon.will("GET", "/logs", answer(line(1, "a")))
+    assert ctl("logs", *words, "--no-prefix") == (0, "a\n", "")
     assert query(daemon) == asked
 
 
@@ -87,6 +87,7 @@ def test_a_time_without_a_zone_is_this_machines(
         ["-p", "--run", "3"],
         ["--after", "5", "--since", "10m"],
         ["--after", "5", "-n", "5"],
+        ["-g", "a", "-g", "b"],
         ["-n", "-1"],
         ["-n", "many"],
         ["-o", "raw", "-t"],
@@ -100,13 +101,29 @@ def test_what_makes_no_sense_is_a_usage_error(ctl: Ctl, daemon: StubDaemon, word
     assert daemon.asked == []
 
 
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("text", ["yesterday", "10", "25:00", "2026-13-01", "2026-13-27T04:31:02Z", "@x", ""])
+def test_a_wrong_time_says_which_are_right(ctl: Ctl, daemon: StubDaemon, option: str, text: str) -> None:
+    done = ctl("logs", option, text)
+    assert (done.status, done.out, daemon.asked) == (2, "", [])
+    for right in ("14:00", "2026-11-27 14:00", "10m", "RFC 3339", "@VERSION", "boot"):
+        assert right in done.err
+
+
+@pytest.mark.parametrize("words", [[], ["-o", "raw"], ["-o", "jsonl"], ["-g", "x"], ["--run", "7"]])
+def test_nothing_found_is_said(ctl: Ctl, daemon: StubDaemon, words: list[str]) -> None:
+    daemon.will("GET", "/logs", answer())
+    assert ctl("logs", "web", *words) == (0, "", "no lines found\n")
+    assert ctl("logs", "web", "-q", *words) == ctl("logs", "web", "-n", "0") == (0, "", "")
+
+
 def test_refusals_have_their_exit_status(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.will("GET", "/logs", problem(404, "no-such-target", "cannot find wbe"))
     assert ctl("logs", "wbe") == (4, "", "error: cannot find wbe\n")
     daemon.will("GET", "/logs", answer({"error": "cannot search for (: unterminated"}, end=False))
     assert ctl("logs", "-g", "(") == (2, "", "error: cannot search for (: unterminated\n")
     daemon.will("GET", "/logs", problem(503, "busy", "cannot search logs: 8 do so", retry_after_s=2))
-    assert ctl("logs") == (5, "", "error: cannot search logs: 8 do so\n")
+    assert ctl("logs") == (1, "", "error: cannot search logs: 8 do so\n")
     for nonsense in (b"nonsense\n", b'{"line": "a"}\n', b'{"event": "end", "position": "x"}\n'):
         daemon.will("GET", "/logs", Reply(200, pieces=[nonsense], content_type=NDJSON))
         told = ctl("logs")

@@ -338,7 +338,7 @@ def test_logs_on_a_terminal_are_painted_and_escaped(daemon: StubDaemon, terminal
     began = {"event": "run", "position": 3, "at": "2026-11-22T12:04:31Z", "instance": "web/0", "run": 4}
     lost = {"event": "lost", "position": 4, "instance": "db/0", "stream": "stdout", "bytes": 1, "reason": "x"}
     pieces = [
-        captured(1, "\x1b[2Jhello\tyou\r", "web/0"),
+        captured(1, "\x1b[2J\x1b[1;31mhel\rlo\x1b[m\tyou\r", "web/0"),
         captured(2, "\udcff no", "db/0", "stderr"),
         captured(3, "begun ", "web/0", more=True),
         json.dumps({**began, "what": "began"}).encode() + b"\n",
@@ -352,7 +352,7 @@ def test_logs_on_a_terminal_are_painted_and_escaped(daemon: StubDaemon, terminal
     assert "\x1b[36mweb/0\x1b[0m | " in terminal.text
     assert "\x1b[32mdb/0\x1b[0m  \x1b[31mE\x1b[0m " in terminal.text
     assert [each.expandtabs(1) for each in plain(terminal.text).splitlines()] == [
-        "web/0 | \\x1b[2Jhello you\\r",
+        "web/0 | \\x1b[2Jhel\\rlo you",
         "db/0  E \\xff no",
         "web/0 | begun ",
         "--- web/0 run 4 began 2026-11-22 12:04:31 ---",
@@ -361,11 +361,11 @@ def test_logs_on_a_terminal_are_painted_and_escaped(daemon: StubDaemon, terminal
     ]
     terminal = terminals("logs", "web/0", "-t", "--utc", NO_COLOR="1")
     assert terminal.finish() == 0
-    assert terminal.text.startswith("2026-11-22 12:04:31.118Z | \\x1b[2Jhello")
+    assert terminal.text.startswith("2026-11-22 12:04:31.118Z | \\x1b[2Jhel\\rlo\tyou\r\n")
     assert "\x1b" not in terminal.text
     terminal = terminals("logs", "-o", "raw")
     assert terminal.finish() == 0
-    assert "\x1b[2Jhello\tyou\r\r\n" in terminal.text
+    assert "\x1b[2J\x1b[1;31mhel\rlo\x1b[m\tyou\r\r\n" in terminal.text
 
 
 def test_ctrl_c_ends_a_follow_with_130(daemon: StubDaemon, terminals: Any) -> None:

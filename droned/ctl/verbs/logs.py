@@ -12,11 +12,14 @@ from droned.ctl.log_stream import told_of
 from droned.ctl.naming import is_one_instance
 from droned.ctl.options import complete_targets, verb
 from droned.ctl.session import Session
-from droned.ctl.text import utc_of_local
+from droned.ctl.text import escaped, utc_of_local
 from droned.ctl.verbs import logs_kept
 
 LAST = 200
 """Lines of history that are shown when nobody says since when, of which run, or how many."""
+
+MOMENTS = "14:00, 2026-11-27 14:00, 10m (ago), an RFC 3339 time, @VERSION or boot"
+"""What `--since` and `--until` take."""
 
 EPILOG = """\b
 Examples:
@@ -55,8 +58,14 @@ class When(click.ParamType):  # type: ignore[type-arg]  # not generic before cli
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The moment; what it may be else is for the daemon to judge."""
-        return utc_of_local(str(value)) or str(value)
+        """The moment, or a usage error that says what it may be."""
+        from droned.commands.moments import read_when
+
+        text = str(value)
+        moment = utc_of_local(text) or text
+        if read_when(moment) is None:
+            self.fail(f'cannot take "{escaped(text)}" as a time: give {MOMENTS}', param, ctx)
+        return moment
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -66,7 +75,9 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 def _fault_in(given: dict[str, Any]) -> str | None:
     """What cannot be asked for together."""
-    if (given["invert"] or given["ignore_case"]) and given["grep"] is None:
+    if len(given["grep"]) > 1:
+        return "cannot search for several expressions: make them one, as -g 'this|that'"
+    if (given["invert"] or given["ignore_case"]) and not given["grep"]:
         return "-v and -i say how to search: give -g as well"
     if given["follow"] and (given["until"] or given["previous"]):
         return "cannot follow to a time or a run that is over: leave out --until and -p, or -f"
@@ -97,7 +108,13 @@ def _fault_in(given: dict[str, Any]) -> str | None:
 )
 @click.option("--until", type=When(), metavar="WHEN", help="Up to such a moment.")
 @click.option("--after", type=click.IntRange(0), metavar="POSITION", help="Behind a position of -o jsonl.")
-@click.option("-g", "--grep", metavar="RE", help="Only lines in which this regular expression is found.")
+@click.option(
+    "-g",
+    "--grep",
+    multiple=True,  # told from one, and refused
+    metavar="RE",
+    help="Only lines in which this regular expression is found.",
+)
 @click.option("-v", "--invert", is_flag=True, help="With -g: only the other lines.")
 @click.option("-i", "--ignore-case", is_flag=True, help="With -g: capital and small letters are the same.")
 @click.option("--stdout", is_flag=True, help="Without standard error that is captured apart.")
@@ -124,8 +141,12 @@ def command(session: Session, targets: tuple[str, ...], **given: Any) -> int:
     if session.output != "text" and (given["timestamps"] or given["utc"]):
         raise click.UsageError(f"cannot put timestamps into -o {session.output}: use -o text")
     lines = _lines(session, targets, given)
+    has_found = False
     for batch in told_of(session, _query(targets, given), follow=given["follow"]):
         lines.take(batch)
+        has_found = has_found or any(told.event is None for told in batch)
+    if not has_found and given["tail"] != 0:
+        session.console.notice("no lines found")
     return 0
 
 
@@ -149,7 +170,7 @@ def _query(targets: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, o
         ("last", None if tail is None or tail < 0 else tail),
         ("run", given["run"]),
         ("previous", "true" if given["previous"] else None),
-        ("grep", given["grep"]),
+        *(("grep", expression) for expression in given["grep"]),
         ("invert", "true" if given["invert"] else None),
         ("ignore_case", "true" if given["ignore_case"] else None),
     ]
