@@ -224,6 +224,8 @@ def words_of(record: Record, utc: bool) -> str | None:
             lost = counted(int(record.get("bytes") or 0), "byte")
             reason = escaped(str(record.get("reason") or "nobody knows why"))
             return f"{instance} {escaped(str(record.get('stream')))}: {lost} lost{when}: {reason}"
+        case "gap" if record.get("reason") == "ahead":
+            return "nothing has that position yet; it begins with the oldest that is kept"
         case "gap":
             return "what came next is not kept any more; it goes on with the oldest that is"
         case _:

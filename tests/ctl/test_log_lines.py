@@ -86,6 +86,16 @@ def test_only_what_is_missing_is_told_beside_the_data(ctl: Ctl, daemon: StubDaem
     assert ctl("logs", "web/0") == ctl("logs", "-o", "raw") == told
 
 
+def test_a_position_that_is_yet_to_come_is_no_loss(ctl: Ctl, daemon: StubDaemon) -> None:
+    daemon.will("GET", "/logs", answer({"event": "gap", "position": 1, "reason": "ahead"}, line(4, "a")))
+    told = ctl("logs", "--after", "99", "web/0")
+    assert told == (
+        0,
+        "a\n",
+        "warning: nothing has that position yet; it begins with the oldest that is kept\n",
+    )
+
+
 def test_runs_in_words() -> None:
     assert words_of(run(2, "ended", 3, status=256), utc=True) == (
         "web/0 run 3 ended 2026-11-22 12:04:31Z: exited 1"

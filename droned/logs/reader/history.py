@@ -137,7 +137,9 @@ class History:
         if oldest is None and self.index.starts:
             oldest = self.index.starts[0]
         if begin is None or (oldest is not None and begin < oldest):
-            self._output.tell({"event": "gap", "position": max(0, oldest or 0)})
+            gap: dict[str, object] = {"event": "gap", "position": max(0, oldest or 0)}
+            is_ahead = self.question.after is not None and self.question.after > self.end
+            self._output.tell({**gap, "reason": "ahead"} if is_ahead else gap)
 
     def _show_last(self, number: int) -> Range:
         """The last so many lines, and what else lies between them.

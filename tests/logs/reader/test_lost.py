@@ -38,7 +38,7 @@ def test_a_gap_is_told_to_who_goes_on(written: Written) -> None:
     written.tick((*WEB, b"kept\n"))
     written.delete_oldest(WEB)
     gap, line = asked(written.folder, after=after)
-    assert gap["event"] == "gap"
+    assert (gap["event"], "reason" in gap) == ("gap", False)
     assert line["line"] == "kept"
 
 
@@ -61,7 +61,7 @@ def test_what_a_runs_end_cut_off_is_told_again_with_it(written: Written) -> None
 def test_a_position_that_never_was_is_a_gap(written: Written) -> None:
     written.tick((*WEB, b"one\n"))
     gap, line = asked(written.folder, after=written.position + 1)
-    assert (gap["event"], line["line"]) == ("gap", "one")
+    assert (gap["event"], gap["reason"], line["line"]) == ("gap", "ahead", "one")
 
 
 def test_a_position_older_than_the_index_is_a_gap(written: Written) -> None:
