@@ -25,6 +25,9 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m", re.ASCII)
 """A control sequence that sets how characters look (SGR, ECMA-48 §8.3.117)."""
 OUTPUT_MARK, ERROR_MARK = "|", "E"
 
+DIRECT_SHOWN = 3
+"""Instances whose output is not captured that are told by name."""
+
 Source = tuple[str, str]
 """Instance and stream."""
 
@@ -236,6 +239,19 @@ def warn(console: Console, record: Record) -> None:
     """Say on standard error what is missing; other events are not told there."""
     if record.get("event") in ("lost", "gap"):
         console.warning(words_of(record, utc=False) or "")
+
+
+def warn_of_direct(console: Console, records: Sequence[Record]) -> None:
+    """Say on standard error whose output is not captured, and where it is."""
+    for record in records[:DIRECT_SHOWN]:
+        files = record.get("files")
+        places = dict.fromkeys(map(str, files.values())) if isinstance(files, dict) else {}
+        console.warning(
+            f"{record.get('instance')}: its output is not captured (logs.direct): {' and '.join(places)}"
+        )
+    more = len(records) - DIRECT_SHOWN
+    if more > 0:
+        console.warning(f"the output of {counted(more, 'more instance')} is not captured either")
 
 
 def _for_terminal(text: str, record: Record) -> str:

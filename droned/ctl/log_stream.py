@@ -92,6 +92,8 @@ class _Progress:
         self._broken = 0
         self._began = 0.0
         self._told_caught_up = False
+        self._direct: list[Record] = []
+        """Events about instances that are not captured: every answer begins with them."""
         self._events_here: list[Record] = []
         """Events and cut off lines at `position`: an answer that goes on behind it may tell them again."""
 
@@ -134,9 +136,10 @@ class _Progress:
                 case "end":
                     self.has_ended = True
                     found.append(Told(line, record))
-                case _:
-                    if record not in self._events_here:
-                        self._events_here.append(record)
+                case event:
+                    known = self._direct if event == "direct" else self._events_here
+                    if record not in known:
+                        known.append(record)
                         found.append(Told(line, record))
         if found:
             self._broken = 0

@@ -8,6 +8,7 @@ Rules of this module:
   answered is a problem document, not a stream that has begun.
 * A reader that fails later ends the connection unfinished, so that the client
   knows, and goes on from the last position that it saw.
+* What the reader cannot know is told before all else, without a position.
 * JSON lines are handed on unread. Of server-sent events the position becomes
   the id; the first `caught_up` is an event, later ones are heartbeats.
 """
@@ -15,7 +16,7 @@ Rules of this module:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -26,11 +27,14 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from droned.errors import BadRequest, DronedError
+from droned.web.documents import encode
 from droned.web.resource import Reading
 
 ANSWERED = 0
 REFUSED = 2 << 8
 """Wait status of a reader that cannot answer its question."""
+DIRECT = "direct"
+"""The event of an instance whose output is not captured: `instance`, and its `files` by stream."""
 LONGEST_ERROR = 64 * 1024
 LONGEST_LINE = 1024 * 1024
 """Of a reader's line, in bytes: 64 KiB that are no UTF-8 are six times as much as JSON."""
@@ -48,6 +52,10 @@ class LogFraming(Protocol):
         """What is written for the next piece of what the reader prints."""
         ...
 
+    def told(self, event: str, document: bytes) -> bytes:
+        """What is written for an event that is not the reader's."""
+        ...
+
 
 class LogLines:
     """JSON lines, as the reader prints them."""
@@ -59,6 +67,10 @@ class LogLines:
     def framed(self, piece: bytes) -> bytes:
         """The piece itself."""
         return piece
+
+    def told(self, event: str, document: bytes) -> bytes:
+        """The document, which names its event, on a line."""
+        return document + b"\n"
 
 
 class _Head(Struct):
@@ -89,6 +101,10 @@ class LogMessages:
             raise ValueError("a reader's line without an end")
         return b"".join(map(self._message, lines))
 
+    def told(self, event: str, document: bytes) -> bytes:
+        """An event of that name, without an id."""
+        return b"event: %s\ndata: %s\n\n" % (event.encode("ascii"), document)
+
     def _message(self, line: bytes) -> bytes:
         position, event = _head(line)
         if position is None:
@@ -115,10 +131,17 @@ def _head(line: bytes) -> tuple[int | None, str | None]:
 class LogStream:
     """Feeds one request with what a reader prints."""
 
-    def __init__(self, request: Request, framing: LogFraming, left: Callable[[LogStream], None]) -> None:
-        """`left` is called once when the stream is over."""
+    def __init__(
+        self,
+        request: Request,
+        framing: LogFraming,
+        left: Callable[[LogStream], None],
+        direct: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """`left` is called once when the stream is over; `direct` are the events that it begins with."""
         self._request = request
         self._framing = framing
+        self._direct = direct
         self._left = left
         self._reading: Reading | None = None
         self._first = b""
@@ -186,7 +209,8 @@ class LogStream:
         self._request.setHeader(b"Content-Type", self._framing.content_type)
         self._request.setHeader(b"Cache-Control", b"no-store")
         self._request.registerProducer(self, True)
-        self._request.write(self._framing.opening)
+        told = [self._framing.told(DIRECT, encode(each)) for each in self._direct]
+        self._request.write(b"".join([self._framing.opening, *told]))
         self._tell_begun(None)
 
     def _ended(self, status: int) -> None:

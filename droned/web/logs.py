@@ -9,12 +9,12 @@ from droned.commands.arguments import shown
 from droned.commands.moments import When
 from droned.commands.requests import read_object, read_request
 from droned.commands.table import STREAMS, Role
-from droned.commands.targets import apps_and_instances
+from droned.commands.targets import apps_and_instances, in_configuration_order
 from droned.errors import BadRequest, NoSuchTarget, WrongMethod
 from droned.web.actions import json_body
 from droned.web.documents import encode, rfc3339
 from droned.web.events import Streams
-from droned.web.log_stream import LogFraming, LogLines, LogMessages, LogStream
+from droned.web.log_stream import DIRECT, LogFraming, LogLines, LogMessages, LogStream
 from droned.web.request import Answer, ApiRequest, answer
 from droned.web.resource import Api, ApiResource, Query, Work, require
 
@@ -65,8 +65,24 @@ class Logs(ApiResource):
         if request.method == b"HEAD":
             return Answer(body=b"", content_type=framing.content_type)
         question = {"apps": list(apps), "instances": list(instances), **question}
-        await self._stream(request, framing, question, since, until)
+        direct = self._direct(apps, instances)
+        await self._stream(request, framing, question, since, until, direct)
         return None
+
+    def _direct(self, apps: Sequence[str], instances: Sequence[str]) -> list[dict[str, object]]:
+        """The events about what is asked for by name and not captured."""
+        snapshot = self.api.registry.snapshot()
+        named = {*apps, *(key.partition("/")[0] for key in instances)}
+        direct = {
+            name for name in named if (app := snapshot.apps.get(name)) is not None and app.spec.logs.direct
+        }
+        if not direct:
+            return []
+        return [
+            {"event": DIRECT, "instance": key, "files": dict(self.api.log_paths(key))}
+            for key in in_configuration_order(snapshot)
+            if (name := snapshot.instances[key].app) in direct and (name in apps or key in instances)
+        ]
 
     async def _meant(self, targets: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """Apps and instances. A target of which nothing is known is looked for in what is kept."""
@@ -83,6 +99,7 @@ class Logs(ApiResource):
         question: Mapping[str, object],
         since: When | None,
         until: When | None,
+        direct: Sequence[Mapping[str, object]],
     ) -> None:
         begin, end = await self._second(since), await self._second(until)
         if begin is not None and begin > self.api.clock.wall():
@@ -90,7 +107,7 @@ class Logs(ApiResource):
         if begin is not None and end is not None and begin > end:
             raise BadRequest(f"cannot begin at {rfc3339(begin)} and end before, at {rfc3339(end)}")
         question = {**question, "since": begin, "until": end}
-        stream = LogStream(request, framing, self._streams.leave)
+        stream = LogStream(request, framing, self._streams.leave, direct)
         self._streams.add(stream)
         try:
             await stream.run(lambda received, ended: self.api.logs.read(question, received, ended))

@@ -117,6 +117,25 @@ def test_nothing_found_is_said(ctl: Ctl, daemon: StubDaemon, words: list[str]) -
     assert ctl("logs", "web", "-q", *words) == ctl("logs", "web", "-n", "0") == (0, "", "")
 
 
+def test_what_is_not_captured_is_said_once_with_its_files(ctl: Ctl, daemon: StubDaemon) -> None:
+    def direct(key: str) -> dict[str, object]:
+        return {
+            "event": "direct",
+            "instance": key,
+            "files": {"stdout": f"/l/{key}.o", "stderr": f"/l/{key}.e"},
+        }
+
+    told = "warning: web/0: its output is not captured (logs.direct): /l/web/0.o and /l/web/0.e\n"
+    for words in ([], ["-f"], ["-o", "raw"], ["-q"]):
+        daemon.will("GET", "/logs", broken(direct("web/0"), line(2, "a", "db/0")), answer(direct("web/0")))
+        done = ctl("logs", "--no-prefix", "web", "db", *words)
+        assert (done.status, done.out, done.err.count(told)) == (0, "a\n", 1)
+    daemon.will("GET", "/logs", answer(*(direct(f"web/{number}") for number in range(5))))
+    done = ctl("logs", "web")
+    assert (done.status, done.out, done.err.count("warning: ")) == (0, "", 4)
+    assert done.err.endswith("warning: the output of 2 more instances is not captured either\n")
+
+
 def test_refusals_have_their_exit_status(ctl: Ctl, daemon: StubDaemon) -> None:
     daemon.will("GET", "/logs", problem(404, "no-such-target", "cannot find wbe"))
     assert ctl("logs", "wbe") == (4, "", "error: cannot find wbe\n")

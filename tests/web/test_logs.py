@@ -3,14 +3,16 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from droned.commands.table import Role
 from droned.errors import Busy, ShuttingDown
+from droned.models.policy import LogPolicy
 from droned.web.log_stream import LogMessages
-from tests.web.harness import Client, Place, ScriptedReading, Visit
+from tests.web.harness import Client, Place, ScriptedReading, Visit, app
 from tests.web.test_instances import crashed
 
 LINE = b'{"position": 4711, "at": "Z", "instance": "web/0", "run": 3, "stream": "stdout", "line": "hello"}\n'
@@ -193,6 +195,39 @@ def test_lines_are_handed_on_as_they_are_printed() -> None:
     assert (reply.status, reply.headers["content-type"]) == (200, "application/x-ndjson")
     assert reply.body == LINE + END
     assert client.is_open()
+
+
+def test_what_is_not_captured_is_told_first_with_its_files() -> None:
+    """Of what is asked for by name; it has no position, so nobody goes on from it."""
+    place = Place()
+    direct = app("web", ("0", "1"))
+    direct = msgspec.structs.replace(
+        direct, spec=msgspec.structs.replace(direct.spec, logs=LogPolicy(direct=True))
+    )
+    place.commit([("app", "web", direct)], [])
+    events = [
+        {
+            "event": "direct",
+            "instance": key,
+            "files": {"stdout": f"/logs/{key}/stdout", "stderr": f"/logs/{key}/stderr"},
+        }
+        for key in ("web/0", "web/1")
+    ]
+    for query, told in (
+        ("?target=web&follow=true", events),
+        ("?target=web/1&target=db", events[1:]),
+        ("?target=db", []),
+        ("", []),
+    ):
+        place.logs.readings.clear()
+        client, reading = asked(place, query)
+        reading.prints(LINE)
+        assert [json.loads(each) for each in client.reply().body.splitlines()] == [*told, json.loads(LINE)]
+    place.logs.readings.clear()
+    client, reading = asked(place, "?target=web/1", Accept="text/event-stream")
+    reading.prints(LINE)
+    message = client.reply().text.split("\n\n")[1]
+    assert message.startswith("event: direct\ndata: {")
 
 
 def test_positions_are_the_ids_of_server_sent_events() -> None:

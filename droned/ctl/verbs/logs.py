@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from droned.ctl.log_lines import JsonLines, RawLines, Stamps, TextLines
+from droned.ctl.log_lines import JsonLines, RawLines, Stamps, TextLines, warn_of_direct
 from droned.ctl.log_stream import told_of
 from droned.ctl.naming import is_one_instance
 from droned.ctl.options import complete_targets, verb
@@ -143,8 +143,10 @@ def command(session: Session, targets: tuple[str, ...], **given: Any) -> int:
     lines = _lines(session, targets, given)
     has_found = False
     for batch in told_of(session, _query(targets, given), follow=given["follow"]):
+        direct = [told.record for told in batch if told.event == "direct"]
+        warn_of_direct(session.console, direct)
         lines.take(batch)
-        has_found = has_found or any(told.event is None for told in batch)
+        has_found = has_found or bool(direct) or any(told.event is None for told in batch)
     if not has_found and given["tail"] != 0:
         session.console.notice("no lines found")
     return 0
