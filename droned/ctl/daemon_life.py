@@ -44,7 +44,7 @@ def start(session: Session, state_dir: str | None) -> dict[str, Any]:
         if state_dir is None or running.get("state_dir") == state_dir:
             session.console.notice(f"the daemon runs already (pid {running.get('pid')})")
             return running
-    home = state_dir or _home_of(session.sockets()) or places_of(os.geteuid(), session.environ).state_dir
+    home = state_dir or home_of(session.sockets()) or places_of(os.geteuid(), session.environ).state_dir
     guardian_process.of_state(home).wake()
     found = until(
         session,
@@ -135,7 +135,7 @@ def _ask(session: Session, command: str, reason: str) -> Api:
     return api
 
 
-def _home_of(sockets: Sequence[str]) -> str | None:
+def home_of(sockets: Sequence[str]) -> str | None:
     """The state folder that the daemon of one of these sockets left word of, or in which one stands."""
     for socket in sockets:
         stopped = stopped_at(socket)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from droned.ctl import daemon_life
+from droned.ctl import daemon_life, following
 from droned.drivers import stop_note
+from tests.ctl import captured
 from tests.ctl.conftest import Ctl
 from tests.ctl.stub import Asked, Reply, StubDaemon, problem, row
 
@@ -125,6 +126,44 @@ def test_a_daemon_that_was_stopped_on_purpose_is_said_to_be(
         "at 2027-01-15T08:00:00Z (new \\x1b[1mdisk); apps run on under the guardian "
         f"(pid {guardian.pid}), and dronectl daemon start brings the daemon back\n"
     )
+
+
+def test_a_follow_that_a_stop_ends_says_so_and_where_the_files_are(
+    ctl: Ctl,
+    daemon: StubDaemon,
+    folder: Path,
+    guardian: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "PATIENCE_S", 0.3)
+    (folder / "logs").mkdir()
+
+    def end(asked: Asked) -> Reply:
+        leave_note(folder, daemon.path)
+        daemon.path.unlink()
+        return captured.broken(captured.line(1, "a"))
+
+    daemon.will("GET", "/logs", end)
+    done = ctl("logs", "-f", "web/0")
+    assert (done.status, done.out) == (5, "a\n")
+    assert "the daemon was stopped on purpose by root" in done.err
+    assert done.err.endswith(f"what was captured is in {folder}/logs/APP/LABEL\n")
+    assert ctl("logs", "web/0").err.endswith(f"; what was captured is in {folder}/logs/APP/LABEL\n")
+
+
+def test_where_files_are_is_known_without_a_guardian(
+    ctl: Ctl, daemon: StubDaemon, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a shutdown, of the droned that the environment names; not where there are none."""
+    monkeypatch.delenv("DRONED_HOST")
+    monkeypatch.setenv("DRONED_STATE", str(folder))
+    daemon.stop()
+    daemon.path.unlink()
+    assert "what was captured" not in ctl("logs").err
+    (folder / "logs").mkdir()
+    done = ctl("logs")
+    assert (done.status, done.err.count(f"what was captured is in {folder}/logs/APP/LABEL")) == (5, 1)
+    assert "what was captured" not in ctl("logs", "-H", f"unix://{folder}/other.sock").err
 
 
 def test_word_of_a_stop_does_not_outlive_the_guardian(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from droned.ctl.failures import Unreachable
 from droned.ctl.log_lines import JsonLines, RawLines, Stamps, TextLines, warn_of_direct
 from droned.ctl.log_stream import told_of
 from droned.ctl.naming import is_one_instance
@@ -140,6 +141,15 @@ def command(session: Session, targets: tuple[str, ...], **given: Any) -> int:
         raise click.UsageError(wrong)
     if session.output != "text" and (given["timestamps"] or given["utc"]):
         raise click.UsageError(f"cannot put timestamps into -o {session.output}: use -o text")
+    try:
+        return _show(session, targets, given)
+    except Unreachable as gone:
+        from droned.ctl.log_files import with_files
+
+        raise with_files(gone, session) from gone
+
+
+def _show(session: Session, targets: tuple[str, ...], given: dict[str, Any]) -> int:
     lines = _lines(session, targets, given)
     has_found = False
     for batch in told_of(session, _query(targets, given), follow=given["follow"]):
