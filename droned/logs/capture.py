@@ -57,7 +57,7 @@ class Capture:
         self.compressing = Compressing(loop, self._compressed)
         self.shelf = Shelf(self.streams, self.index, self._rotate, self.compressing.add)
         self.mover = Mover(loop, self.index, self.shelf)
-        self.derived = Derived(folder, loop)
+        self.derived = Derived(folder, loop, self._copy_rotated)
         self._recover()
         self.link = GuardianLink(loop, self, self._has_place)
         self.control = Control(folder, loop, Requests(self).do, self.link.attach)
@@ -143,6 +143,7 @@ class Capture:
         stream = Stream(number, instance, name, policy, offset)
         stream.spared_until = time.time() + SPARED_S
         self._add_stream(stream)
+        self.shelf.found_stream(stream)
         return stream
 
     def _instance(self, name: str) -> Instance:
@@ -187,6 +188,14 @@ class Capture:
 
     def _compressed(self, segment: Segment, size: int) -> None:
         self.shelf.compressed(segment, size)
+
+    def _copy_rotated(self, instance_name: str, name: str) -> None:
+        """Another file was begun for a stream in another format."""
+        instance = self.instances.get(instance_name)
+        stream = instance.stream(name) if instance is not None else None
+        if stream is not None:
+            self.shelf.look_at_copies(stream)
+            self.shelf.check(time.time())
 
     # ---- what the guardian asks
 

@@ -1,7 +1,8 @@
 """Has lines written in other formats as well, where policies ask for it, by a process of its own.
 
 It reads the index and the segments like any reader, so a kill of it or of us
-costs nothing; it is only told which streams it is about, and that there is something new.
+costs nothing; it is only told which streams it is about, and that there is something new,
+and tells of which stream it has begun another file.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from droned.logs import log
 from droned.logs.format import PACKET_BYTES
@@ -27,13 +28,17 @@ Row = list[str | int]
 
 
 class Derived:
-    """The streams with a format of their own, and the process; none while there are no such streams."""
+    """The streams with a format of their own, and the process; none while there are no such streams.
 
-    __slots__ = ("_folder", "_loop", "_pid", "_pidfd", "_rows", "_sock")
+    `rotated` gets instance and name of a stream of which another file was begun.
+    """
 
-    def __init__(self, folder: str, loop: Loop) -> None:
+    __slots__ = ("_folder", "_loop", "_pid", "_pidfd", "_rotated", "_rows", "_sock")
+
+    def __init__(self, folder: str, loop: Loop, rotated: Callable[[str, str], None]) -> None:
         self._folder = folder
         self._loop = loop
+        self._rotated = rotated
         self._rows: dict[int, Row] = {}
         self._sock: socket.socket | None = None
         self._pid = 0
@@ -87,9 +92,7 @@ class Derived:
 
     def close(self) -> None:
         """Have it end; what it has not written is written by the next one."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        self._hang_up()
         if self._pid:
             os.kill(self._pid, _KILL)
             os.waitpid(self._pid, 0)
@@ -113,6 +116,7 @@ class Derived:
         ours.setblocking(False)
         self._sock = ours
         self._loop.watch(self._pidfd, READ, self._ended)
+        self._loop.watch(ours.fileno(), READ, self._told)
         self._send(list(self._rows.values()))
 
     def _send(self, rows: list[Row]) -> None:
@@ -124,7 +128,30 @@ class Derived:
                 if len(text) <= PACKET_BYTES:
                     self._sock.send(text)
         except OSError:
-            self._sock.close()  # it has not kept up: another one is told all of it
+            self._hang_up()  # it has not kept up: another one is told all of it
+
+    def _told(self, events: int) -> None:
+        """Take in all packets; the end of them is that of the process."""
+        found: set[tuple[str, str]] = set()
+        while self._sock is not None:
+            try:
+                packet = self._sock.recv(PACKET_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                packet = b""
+            if packet:
+                instance, stream = json.loads(packet)
+                found.add((instance, stream))
+            else:
+                self._hang_up()
+        for instance, stream in found:
+            self._rotated(instance, stream)
+
+    def _hang_up(self) -> None:
+        if self._sock is not None:
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
             self._sock = None
 
     def _ended(self, events: int) -> None:
@@ -132,9 +159,7 @@ class Derived:
         os.close(self._pidfd)
         os.waitpid(self._pid, 0)
         self._pid = 0
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        self._hang_up()
         self._loop.alarm("formats", time.monotonic() + _AGAIN_S, self._begin)
 
 

@@ -1,7 +1,8 @@
 """`python -I -S -E …/droned/logs/formatter.py PARENT_PID FOLDER`: writes lines in other formats.
 
 Standard input is a socket: which streams it is about, and a packet whenever
-there is something new; the end of it is ours. A line has the time of the tick
+there is something new; the end of it is ours. It tells there of which stream it
+has begun another file. A line has the time of the tick
 in which its end was captured.
 
 Exactly once: after each batch a side file says how far the stream was read and
@@ -14,6 +15,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -30,10 +32,14 @@ _KILL = 9
 
 
 class Formatter:
-    """All streams that have a format of their own, and how far the index was read for them."""
+    """All streams that have a format of their own, and how far the index was read for them.
 
-    def __init__(self, folder: str) -> None:
+    `tell` gets instance and stream whenever another file was begun.
+    """
+
+    def __init__(self, folder: str, tell: Callable[[str, str], None]) -> None:
         self._folder = folder
+        self._tell = tell
         self._outputs: dict[tuple[str, str], Output] = {}
         self._rows: dict[tuple[str, str], list[Any]] = {}
         self._numbers: dict[int, Output | None] = {}
@@ -54,7 +60,9 @@ class Formatter:
             if kind == "raw":
                 continue
             raw = RawBytes(f"{self._folder}/{instance}", stream)
-            self._outputs[instance, stream] = Output(raw, instance, stream, kind, max_size, keep, start)
+            self._outputs[instance, stream] = Output(
+                raw, instance, stream, kind, max_size, keep, start, self._tell
+            )
         self._rewind()
 
     def begin_again(self) -> None:
@@ -143,11 +151,16 @@ class Formatter:
                 self._runs[fact["instance"]] = None
 
 
+def _tell(instance: str, stream: str) -> None:
+    """Tell that another file was begun. Waits where many have not been heard; raises OSError."""
+    os.write(0, json.dumps([instance, stream]).encode("ascii"))
+
+
 def main() -> None:
     """The program."""
     os.nice(_PRIORITY)
     kernel.die_with_parent(int(sys.argv[1]), _KILL)  # two of them would write to the same files
-    formatter = Formatter(sys.argv[2])
+    formatter = Formatter(sys.argv[2], _tell)
     poll = select.poll()
     poll.register(0, select.POLLIN)
     more, has_failed = False, False

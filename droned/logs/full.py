@@ -1,6 +1,6 @@
 """When the disk is full, or fails: what a stream does until there is room again.
 
-`drop`: the oldest segments of this host that are done with go; once there is
+`drop`: what is done with goes, the oldest of who takes most first; once there is
 none, what the program writes is thrown away, counted, and told in its place.
 `block`: the pipe is left alone, so that its program waits. Either way it is
 looked at again every second.

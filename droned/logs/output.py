@@ -3,8 +3,10 @@
 import json
 import os
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+from droned.logs.copies import numbered
 from droned.logs.format import SegmentName, segment_name, segment_named
 from droned.logs.formats import DERIVED, STAMPED, as_json, stamped
 from droned.logs.streams import FILE_MODE, make_folder, read_piece, save_place
@@ -73,7 +75,11 @@ class RawBytes:
 
 
 class Output:
-    """The file of one stream in one format. `done` is the offset of the first byte that no line of it has."""
+    """The file of one stream in one format.
+
+    `done` is the offset of the first byte that no line of it has; `rotated` gets
+    instance and stream when its older files are not what they were.
+    """
 
     __slots__ = (
         "_carry",
@@ -85,6 +91,7 @@ class Output:
         "_path",
         "_raw",
         "_read",
+        "_rotated",
         "_size",
         "done",
         "instance",
@@ -92,7 +99,15 @@ class Output:
     )
 
     def __init__(
-        self, raw: RawBytes, instance: str, stream: str, kind: str, max_size: int, keep: int, start: int
+        self,
+        raw: RawBytes,
+        instance: str,
+        stream: str,
+        kind: str,
+        max_size: int,
+        keep: int,
+        start: int,
+        rotated: Callable[[str, str], None],
     ) -> None:
         self._raw = raw
         self.instance = instance
@@ -103,6 +118,7 @@ class Output:
         self._path = f"{raw.folder}/{stream}.{DERIVED[kind]}"
         self._carry = b""
         self._is_changed = False
+        self._rotated = rotated
         self.done, self._size = self._saved(start)
         self._read = self.done
         make_folder(raw.folder)
@@ -110,6 +126,8 @@ class Output:
         self._size = min(self._size, os.fstat(self._fd).st_size)
         os.ftruncate(self._fd, self._size)
         os.lseek(self._fd, 0, os.SEEK_END)
+        if self._older(keep)[1]:
+            rotated(instance, stream)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -173,14 +191,32 @@ class Output:
     def _rotate(self) -> None:
         """Begin another file; what the side file says is whole, so its name is all that it loses."""
         os.close(self._fd)
-        for number in range(self._keep, 0, -1):
-            older = f"{self._path}.{number}"
-            newer = self._path if number == 1 else f"{self._path}.{number - 1}"
-            try:
-                os.replace(newer, older)
-            except FileNotFoundError:
-                pass
+        for number in reversed(self._older(self._keep - 1)[0]):
+            _move(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+        if self._keep:
+            _move(self._path, f"{self._path}.1")
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         self._size = 0
         self._is_changed = True
         self.save()
+        self._rotated(self.instance, self.stream)
+
+    def _older(self, most: int) -> tuple[list[int], list[int]]:
+        """The numbers of older files up to `most`, ascending, and those above it, which are deleted."""
+        newest = os.path.basename(self._path)
+        numbers = sorted(filter(None, (numbered(file, newest) for file in os.listdir(self._raw.folder))))
+        surplus = [number for number in numbers if number > most]
+        for number in surplus:
+            try:
+                os.unlink(f"{self._path}.{number}")
+            except FileNotFoundError:
+                pass
+        return numbers[: len(numbers) - len(surplus)], surplus
+
+
+def _move(path: str, to: str) -> None:
+    """Rename a file, unless it was deleted meanwhile."""
+    try:
+        os.replace(path, to)
+    except FileNotFoundError:
+        pass

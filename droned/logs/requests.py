@@ -80,6 +80,7 @@ class Requests:
             for segment in list(stream.kept):
                 size += capture.shelf.delete(segment, at_once=True)
             size += delete_beside(stream)
+            capture.shelf.look_at_copies(stream)
         try:
             for name in os.listdir(instance.folder):
                 if last_named(name) is not None:
@@ -98,6 +99,7 @@ class Requests:
         shelf = self._capture.shelf
         while shelf.look():
             pass
+        shelf.look_at_all_copies()
         rows = {instance.name: _usage_of(instance) for instance in self._capture.instances.values()}
         names = list(rows)
         answers: list[dict[str, Any]] = []
@@ -138,11 +140,9 @@ def _policy(values: object) -> Policy:
 
 
 def _usage_of(instance: Instance) -> dict[str, int | str]:
-    active = [stream.offset - stream.segment for stream in instance.streams]
-    kept = [segment.bytes for stream in instance.streams for segment in stream.kept]
     row: dict[str, int | str] = {
-        "bytes": sum(active) + sum(kept),
-        "segments": len(kept) + sum(1 for size in active if size),
+        "bytes": sum(stream.held_bytes for stream in instance.streams),
+        "segments": sum(len(stream.kept) + (stream.active_bytes > 0) for stream in instance.streams),
         "lost_bytes": sum(stream.lost_ever for stream in instance.streams),
     }
     if row["lost_bytes"]:

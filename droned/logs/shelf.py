@@ -5,20 +5,20 @@ found there are looked at in slices afterwards: from then on all is in memory.
 """
 
 import _thread
-import heapq
 import os
 import time
 from collections.abc import Callable, Iterable
 
-from droned.logs import log, retention
+from droned.logs import copies, log, retention
 from droned.logs.index import Index
 from droned.logs.streams import Segment, Stream, delete_beside
 from droned.logs.told import first_streams
 
 _AGE_EVERY_S = 60.0
 _SLICE = 200
-_MOST_GONE = 1000
 _CUTS_A_LOOK = 20
+_EASE_SHARE = 256
+"""Above the cap this share of it goes as well, so that streams need not be sorted each tick."""
 _SMALL_BYTES = 1024 * 1024
 _MOST_ASIDE = 4
 _STACK_BYTES = 256 * 1024
@@ -26,18 +26,18 @@ _aside: list[str] = []
 
 
 class Shelf:
-    """Segments by age. `streams` are all of them, by number; `rotate` begins a segment of one anew."""
+    """What lies here. `streams` are all of them, by number; `rotate` begins a segment of one anew."""
 
     __slots__ = (
-        "_by_age",
         "_compress",
-        "_gone",
         "_index",
         "_is_shrinking",
         "_look_at",
         "_rotate",
+        "_to_look_at",
         "_unseen",
         "active_bytes",
+        "copies_bytes",
         "kept_bytes",
         "streams",
         "total_bytes",
@@ -57,16 +57,16 @@ class Shelf:
         self.total_bytes: int | None = None
         self.kept_bytes = 0
         self.active_bytes = 0
-        self._by_age: list[tuple[float, int, int, Segment]] = []
+        self.copies_bytes = 0
+        self._to_look_at: list[Stream] = []
         self._unseen: list[Segment] = []
         self._look_at = 0.0
-        self._gone = 0
         self._is_shrinking = False
 
     @property
     def bytes(self) -> int:
-        """All that lies here, the index with it."""
-        return self.kept_bytes + self.active_bytes + self._index.size_bytes
+        """All that lies here, the index and lines in other formats with it."""
+        return self.kept_bytes + self.active_bytes + self.copies_bytes + self._index.size_bytes
 
     # ---- what was there before us
 
@@ -74,8 +74,13 @@ class Shelf:
         """Segments of before, whose size and time nobody has looked at."""
         self._unseen += segments
 
+    def found_stream(self, stream: Stream) -> None:
+        """A stream of before, beside which there may be its lines in other formats."""
+        self._to_look_at.append(stream)
+
     def look(self) -> bool:
         """Look at some of them; True when there are more."""
+        self._look_at_some()
         for _ in range(min(_SLICE, len(self._unseen))):
             segment = self._unseen.pop()
             if segment.is_gone:
@@ -89,8 +94,27 @@ class Shelf:
             segment.bytes = status.st_size
             segment.done_at = status.st_mtime
             self.kept_bytes += segment.bytes
+            segment.stream.kept_bytes += segment.bytes
             self._take_in(segment)
-        return bool(self._unseen)
+        return bool(self._unseen or self._to_look_at)
+
+    # ---- lines in other formats
+
+    def look_at_copies(self, stream: Stream) -> None:
+        """See how much the lines of a stream in other formats take."""
+        size = copies.size_of(stream)
+        self.copies_bytes += size - stream.copies_bytes
+        stream.copies_bytes = size
+
+    def look_at_all_copies(self) -> None:
+        """The same for all streams that have them: a slice at once, the others when something grows."""
+        if not self._to_look_at:
+            self._to_look_at = [stream for stream in self.streams.values() if stream.has_copies]
+        self._look_at_some()
+
+    def _look_at_some(self) -> None:
+        for _ in range(min(_SLICE, len(self._to_look_at))):
+            self.look_at_copies(self._to_look_at.pop())
 
     # ---- what happens
 
@@ -105,17 +129,19 @@ class Shelf:
             self._shrink(self.total_bytes)
 
     def _take_in(self, segment: Segment) -> None:
-        heapq.heappush(self._by_age, (segment.done_at, segment.stream.number, segment.start, segment))
         if segment.stream.policy.compress and not segment.is_compressed:
             self._compress(segment)
 
     def check(self, now: float) -> None:
-        """After something grew: the cap at once, ages every minute."""
+        """After something grew: the cap at once, ages and what others have written every minute."""
+        if self._to_look_at:
+            self._look_at_some()
         if self.total_bytes is not None and self.bytes > self.total_bytes:
             self._shrink(self.total_bytes)
         mono = time.monotonic()
         if mono >= self._look_at:
             self._look_at = mono + _AGE_EVERY_S
+            self.look_at_all_copies()
             self.check_ages(now)
             self.check_index()
 
@@ -126,13 +152,21 @@ class Shelf:
         try:
             while self._unseen:
                 self.look()
-            for _ in range(_CUTS_A_LOOK):
-                while self.bytes > most and self.delete_oldest():
-                    pass
-                stream = retention.to_cut(list(self.streams.values()), most) if self.bytes > most else None
-                if stream is None:
+            payers, cuts = retention.Payers(self.streams.values()), 0
+            ease = most // _EASE_SHARE
+            while self.bytes > most - ease and (stream := payers.first()) is not None:
+                if self.delete_oldest_of(stream):
+                    payers.paid()
+                elif self.bytes <= most:
                     return
-                self._rotate(stream)
+                elif payers.may_cut(stream, most):
+                    if cuts == _CUTS_A_LOOK:
+                        return
+                    cuts += 1
+                    self._rotate(stream)
+                    payers.paid()
+                else:
+                    payers.spare()
         finally:
             self._is_shrinking = False
 
@@ -166,36 +200,45 @@ class Shelf:
             index.drop_oldest()
 
     def make_room(self) -> bool:
-        """The disk is full: delete the oldest segment; False when there is none."""
+        """The disk is full: delete something of who takes most; False when nothing may go."""
         while self._unseen:
             self.look()
-        return self.delete_oldest(at_once=True)
-
-    def delete_oldest(self, *, at_once: bool = False) -> bool:
-        """Delete the segment that was done with first; False when there is none."""
-        while self._by_age:
-            segment = heapq.heappop(self._by_age)[3]
-            if not segment.is_gone:
-                self._gone -= 1  # it has left already
-                self.delete(segment, at_once=at_once)
+        payers = retention.Payers(self.streams.values())
+        while (stream := payers.first()) is not None:
+            if self.delete_oldest_of(stream, at_once=True):
                 return True
-            self._gone -= 1
+            payers.spare()
         return False
+
+    def delete_oldest_of(self, stream: Stream, *, at_once: bool = False) -> bool:
+        """Delete its oldest file in another format, where these take more, or segment; False: it has none."""
+        is_copy = stream.copies_bytes > stream.kept_bytes + stream.active_bytes or not stream.kept
+        if is_copy and stream.has_copies and self._delete_copy(stream):
+            return True
+        if not stream.kept:
+            return False
+        self.delete(stream.kept[0], at_once=at_once)
+        return True
+
+    def _delete_copy(self, stream: Stream) -> bool:
+        copy = copies.oldest_of(stream)
+        if copy is None or not _unlink(copy[1]):
+            return False
+        size = min(copy[0], stream.copies_bytes)
+        stream.copies_bytes -= size
+        self.copies_bytes -= size
+        return True
 
     def delete(self, segment: Segment, *, at_once: bool = False) -> int:
         """Delete a segment; the bytes that gave on disk. A large one goes a little later, or `at_once`."""
         stream = segment.stream
         stream.kept.remove(segment)
         segment.is_gone = True
-        self._gone += segment.bytes >= 0
-        if self._gone > max(_MOST_GONE, len(self._by_age) // 2):
-            self._by_age = [entry for entry in self._by_age if not entry[3].is_gone]
-            heapq.heapify(self._by_age)
-            self._gone = 0
         size = max(segment.bytes, 0)
         if size < _SMALL_BYTES or at_once or not _unlink_aside(segment.path):
             _unlink(segment.path)
         self.kept_bytes -= size
+        stream.kept_bytes -= size
         if stream.is_forgotten and not stream.kept and stream.segment == stream.offset and not stream.pipes:
             self._leave(stream)
         return size
@@ -204,6 +247,7 @@ class Shelf:
         """Nothing of a stream that was forgotten is there any more: its names go as well."""
         instance = stream.instance
         delete_beside(stream)
+        self.look_at_copies(stream)
         for folder in (instance.folder, os.path.dirname(instance.folder)):
             try:
                 os.rmdir(folder)
@@ -213,17 +257,21 @@ class Shelf:
     def compressed(self, segment: Segment, size: int) -> None:
         """A segment was compressed to so many bytes."""
         self.kept_bytes += size - segment.bytes
+        segment.stream.kept_bytes += size - segment.bytes
         segment.bytes = size
         segment.is_compressed = True
 
 
-def _unlink(path: str) -> None:
+def _unlink(path: str) -> bool:
+    """Delete a file; False where it cannot be."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
     except OSError as error:
         log.say(f"cannot delete {path}: {error.strerror}")
+        return False
+    return True
 
 
 def _unlink_aside(path: str) -> bool:

@@ -82,13 +82,17 @@ class Stream:
     (-1: none), `lost` what was thrown away since the last byte, `trouble` why
     it cannot be written now ("": it can), `run_start` where the run began. Until
     `spared_until` nothing of it goes by its policy, which nobody has told yet.
+    `kept_bytes` and `copies_bytes` are what segments that are done with, and
+    lines in other formats, take on disk as far as anybody has looked.
     """
 
     __slots__ = (
+        "copies_bytes",
         "fd",
         "instance",
         "is_forgotten",
         "kept",
+        "kept_bytes",
         "lost",
         "lost_at",
         "lost_ever",
@@ -119,6 +123,8 @@ class Stream:
         self.run_start = 0
         self.fd = -1
         self.kept: list[Segment] = []
+        self.kept_bytes = 0
+        self.copies_bytes = 0
         self.pipes: list[Pipe] = []
         self.lost = 0
         self.lost_ever = 0
@@ -131,6 +137,21 @@ class Stream:
     def path(self) -> str:
         """The file of its newest segment."""
         return f"{self.instance.folder}/{segment_name(self.name, self.segment)}"
+
+    @property
+    def active_bytes(self) -> int:
+        """How large the segment is that is written to."""
+        return self.offset - self.segment
+
+    @property
+    def held_bytes(self) -> int:
+        """All that it takes on disk."""
+        return self.kept_bytes + self.copies_bytes + self.offset - self.segment
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether its lines lie here in another format as well."""
+        return self.copies_bytes > 0 or self.policy.format != "raw"
 
     @property
     def oldest(self) -> int:
@@ -200,6 +221,7 @@ class Stream:
         size = self.offset - self.segment
         done = Segment(self, self.segment, self.offset, size, now, is_compressed=False)
         self.kept.append(done)
+        self.kept_bytes += size
         self.segment = self.offset
         self.room = self.policy.max_size
         return done

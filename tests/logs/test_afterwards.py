@@ -116,11 +116,14 @@ def compressed(content: bytes) -> bytes:
 
 
 def output_of(folder: Path, name: str) -> bytes:
-    """All of a derived file, the older ones first."""
+    """All of a derived file, the older ones first; nothing where it was rotated meanwhile."""
     paths = sorted(
         folder.glob(f"{name}*"), key=lambda path: -int(path.suffix[1:] if path.suffix[1:].isdigit() else 0)
     )
-    return b"".join(path.read_bytes() for path in paths if not path.name.endswith((".at", ".new")))
+    try:
+        return b"".join(path.read_bytes() for path in paths if not path.name.endswith((".at", ".new")))
+    except FileNotFoundError:
+        return b""
 
 
 def test_lines_are_written_in_another_format_as_well(keeper: Keeper) -> None:
@@ -176,4 +179,55 @@ def test_derived_lines_are_there_once_whatever_is_killed(keeper: Keeper) -> None
     ]
     assert lines_found == expected
     assert len(list(folder.glob("output.jsonl.*"))) > 3
+    os.close(end)
+
+
+def copies_in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("output.jsonl*") if not path.name.endswith((".at", ".new"))]
+
+
+def test_copies_are_counted_and_go_for_the_cap(keeper: Keeper) -> None:
+    """The cap holds for all that a stream has, but for one file that nobody has looked at."""
+    end = keeper.capture("web/0", format="json", max_size=50_000, keep=1000)
+    folder = keeper.folder / "web/0"
+    with Client(keeper.folder) as client:
+        client.ask({"do": "settings", "total_bytes": 1_000_000})
+
+        def size_on_disk() -> int:
+            try:
+                return sum(path.stat().st_size for path in copies_in(folder) + list(folder.glob("output-*")))
+            except FileNotFoundError:
+                return -1
+
+        def is_counted() -> bool:
+            return bool(client.ask({"do": "usage"})["instances"]["web/0"]["bytes"] == size_on_disk())
+
+        for _ in range(3):
+            write_all(end, lines_of(3_000))
+        wait_for(lambda: len(copies_in(folder)) > 3)
+        wait_for(is_counted)
+        for _ in range(30):
+            write_all(end, lines_of(3_000))
+            wait_for(is_counted)
+            assert size_on_disk() < 1_500_000
+        wait_for(lambda: 500_000 < size_on_disk() < 1_050_000, "the cap to hold")
+        assert len(copies_in(folder)) > 1
+        assert len(keeper.segments("web/0")) > 1
+    os.close(end)
+
+
+def test_fewer_copies_are_kept_as_soon_as_fewer_are_asked_for(keeper: Keeper) -> None:
+    end = keeper.capture("web/0", format="json", max_size=20_000, keep=1000)
+    folder = keeper.folder / "web/0"
+    write_all(end, lines_of(20_000))
+    wait_for(lambda: output_of(folder, "output.jsonl").count(b"\n") == 20_000)
+    assert len(copies_in(folder)) > 10
+    policy = {"format": "json", "max_size": 20_000, "keep": 3, "compress": False}
+    with Client(keeper.folder) as client:
+        client.ask({"do": "settings", "total_bytes": None, "policies": {"web/0": policy}})
+    newest = {"output.jsonl", "output.jsonl.1", "output.jsonl.2", "output.jsonl.3"}
+    wait_for(lambda: {path.name for path in copies_in(folder)} == newest, "all but the newest to go")
+    (folder / "output.jsonl.7").write_bytes(b"of before\n")
+    write_all(end, lines_of(2_000))
+    wait_for(lambda: {path.name for path in copies_in(folder)} == newest, "it to go at a rotation")
     os.close(end)

@@ -150,8 +150,30 @@ def test_the_whole_host_has_a_cap(keeper: Keeper) -> None:
             total = client.ask({"do": "usage"})["total_bytes"]
             assert total < 500_000 + 4 * 50_000
         for number in range(4):
+            wait_indexed(keeper, f"web/{number}", 20 * len(lines_of(1000)))
+        client.ask({"do": "usage"})  # what it deletes after that is gone as well
+        for number in range(4):
             assert keeper.segments(f"web/{number}")
     for end in ends:
+        os.close(end)
+
+
+def test_a_noisy_one_does_not_cost_the_others_their_lines(keeper: Keeper) -> None:
+    quiet = [keeper.capture(f"quiet/{number}", max_size=50_000, keep=1000) for number in range(3)]
+    for number, end in enumerate(quiet):
+        write_all(end, lines_of(1000))
+        wait_indexed(keeper, f"quiet/{number}", len(lines_of(1000)))
+    noisy = keeper.capture("noisy/0", max_size=50_000, keep=1000)
+    with Client(keeper.folder) as client:
+        client.ask({"do": "rotate", "instances": ["quiet/0"]})
+        client.ask({"do": "settings", "total_bytes": 1_000_000, "policies": {}})
+        for _ in range(30):
+            write_all(noisy, lines_of(10_000))
+        wait_for(lambda: client.ask({"do": "usage"})["total_bytes"] < 1_000_000)
+    for number in range(3):
+        assert keeper.content(f"quiet/{number}") == lines_of(1000)
+    assert len(keeper.segments("noisy/0")) > 1
+    for end in (*quiet, noisy):
         os.close(end)
 
 
