@@ -40,7 +40,7 @@ LOG_SETTINGS_KEYS = (
         field="total_bytes",
         kind=kinds.of_size(1024 * 1024, or_word="off"),
         default="2G",
-        help="What all segments may take together; the oldest go first. ``off`` is no limit.",
+        help="What segments and copies may take together; who takes most pays first. ``off`` is no limit.",
     ),
 )
 

@@ -189,7 +189,7 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     """What captured output may take on this host."""
 
     total_bytes: int | None = 2 * 1024 * 1024 * 1024
-    """All segments of all instances; the oldest go first."""
+    """All segments and copies of all instances; the oldest of the stream with most bytes goes first."""
 
 
 class DaemonSettings(Struct, frozen=True, kw_only=True):
