@@ -40,7 +40,7 @@ _PAUSE_S = 0.00015
 _MOST_IDLE = 3
 """So often a busy pipe may give little, after pauses that double, before it is left to the tick."""
 _MOST_EVENTS = 4096
-_TICKS = ((400, 0.1), (100, 0.05), (0, 0.02))
+_TICKS = ((400, 0.2), (100, 0.05), (0, 0.02))
 """Streams that gave something, and after how many seconds they are asked again."""
 _RECENT = 64
 _SPARED = 32
