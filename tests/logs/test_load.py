@@ -14,7 +14,7 @@ from tests.logs.test_capture import wait_indexed, write_all
 
 pytestmark = pytest.mark.live
 STREAMS = 2000
-MOST_PSS_KIB = 11_000
+MOST_PSS_KIB = 13 * 1024  # how much of it is shared depends on what else runs Python
 """Nine megabytes are aimed at; who shares libraries with us at the moment of the test moves it a little."""
 
 
