@@ -29,7 +29,7 @@ def _apps(effort: Effort) -> Sequence[App]:
 
 
 def measure(manager: Manager, effort: Effort) -> Series:
-    """Percent of a processor until the last line, once the files are there, which supervisord makes at a launch.
+    """Percent of a processor until the last line, once the files are there (supervisord makes them at once).
 
     Every line has to be in its file in the end.
     """
