@@ -111,6 +111,10 @@ class Manager(abc.ABC):
         assert self.process is not None
         return (self.process.pid,)
 
+    def starting_pids(self) -> tuple[int, ...]:
+        """Those of them that start and decide, and do not capture."""
+        return self.own_pids()
+
     def client_command(self) -> Sequence[str] | None:
         """The command with which a person asks for the status; None where there is none."""
         return None

@@ -73,6 +73,10 @@ class Droned(Manager):
                     raise
             time.sleep(0.05)
 
+    def starting_pids(self) -> tuple[int, ...]:
+        """Guardian and daemon."""
+        return self.own_pids()[:2]
+
     def log_files(self, name: str) -> list[Path]:
         """The segments of the stream."""
         return [segment.path for segment in captured.segments(self.state / "logs", name, "stdout")]
