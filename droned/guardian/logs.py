@@ -17,7 +17,7 @@ from droned.guardian.companion import Companion
 from droned.guardian.companion_process import Life
 from droned.guardian.descriptors import Descriptors
 from droned.guardian.launch import World
-from droned.guardian.logs_process import attached, begin_life, is_held, is_installed
+from droned.guardian.logs_process import attached, begin_life, is_held
 from droned.guardian.runs import Run
 from droned.guardian.watchdog import Backoff
 from droned.guardian.wire import Delivery, Message, Reader, from_logs
@@ -79,9 +79,6 @@ class Logs(Companion):
         """Attach to one that lives, or begin a life, unless one is going on."""
         self._has_begun = True
         if self.pid:
-            return
-        if not is_installed():
-            log.say("cannot start droned-logs: it is not installed")
             return
         life = attached(self._state_dir)
         if life is not None:

@@ -14,11 +14,6 @@ _ATTACH = b'{"do":"attach"}'
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "logs", "__main__.py")
 
 
-def is_installed() -> bool:
-    """Whether there is such a program; an upgrade that brings it executes the guardian anew."""
-    return os.path.exists(_MAIN)
-
-
 def begin_life(state_dir: str) -> Life:
     """Start a `droned-logs`, which is our child. Raises OSError."""
     return companion_process.begin(lambda fd: (_command(state_dir, fd), companion_process.environment()))
